@@ -1,0 +1,90 @@
+"""The manifest: `bundle.json`, everything the runtime needs, resolved once at export.
+
+Field names follow the places they come from (`GenerationConfig`, `tokenizer_config.json`, ONNX value infos), so that
+nothing has to be translated. Decoding is strict: a wrong type is an error that names the field.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+SCHEMA_VERSION = 1
+MANIFEST_FILE = "bundle.json"
+
+
+class TensorSpec(msgspec.Struct, frozen=True):
+    """One graph input or output. `shape` holds ints for fixed sizes and names (`batch`, `sequence`) for free ones."""
+
+    name: str
+    dtype: str  # numpy name: "int64", "float32", "float16", ...
+    shape: list[int | str]
+
+
+class GraphSpec(msgspec.Struct, frozen=True):
+    """One ONNX file and its interface, in the order of the file."""
+
+    file: str
+    inputs: list[TensorSpec]
+    outputs: list[TensorSpec]
+    nodes: dict[str, int] = {}  # operator -> how many, for people and tests
+
+
+class CacheSpec(msgspec.Struct, frozen=True):
+    """What a causal LM keeps between steps.
+
+    kind "slots": fixed buffers `[slots, kv_heads, max_length, head_dim]`, past and present share memory.
+    kind "states": named tensors handed from one step to the next (`state_names`: input of the decode graph -> output).
+    """
+
+    kind: str
+    max_length: int
+    dtype: str
+    layers: list[tuple[int, int]] = []  # (kv_heads, head_dim) of each layer; "slots" only
+    state_names: dict[str, str] = {}  # "states" only
+
+
+class TokenizerSpec(msgspec.Struct, frozen=True):
+    """What a tokenizer is beyond `tokenizer.json`: HF keeps the rest in class attributes and `tokenizer_config.json`."""
+
+    model_input_names: list[str]
+    padding_side: str = "right"
+    truncation_side: str = "right"
+    model_max_length: int | None = None  # None: no limit
+    pad_token_id: int | None = None
+    pad_token_type_id: int = 0
+    special_tokens: dict[str, Any] = {}  # HF's special_tokens_map: {"bos_token": "<s>", ...}
+    clean_up_tokenization_spaces: bool = False
+    clean_up_on_decode: bool = False  # whether HF's decode applies the clean-up for this tokenizer (not for BPE in 5.x)
+    chat_template: dict[str, str] = {}  # template name ("default", "tool_use") -> file in the bundle
+    vocab_size: int = 0
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole of `bundle.json`."""
+
+    schema_version: int = SCHEMA_VERSION
+    name: str
+    version: int = 1
+    task: str
+    architecture: str
+    model_type: str
+    precision: str
+    path: str  # "emission", "fallback", "plain": how the graph was made
+    path_reason: str = ""
+    opset: int = 0
+    graphs: dict[str, GraphSpec]
+    cache: CacheSpec | None = None
+    tokenizer: TokenizerSpec | None = None
+    labels: list[str] = []
+    postprocess: dict[str, Any] = {}
+    generation: dict[str, Any] = {}
+    provenance: dict[str, Any] = {}
+    files: dict[str, str] = {}  # file name -> sha256
+    validation: dict[str, Any] = {}
+
+
+def encode(manifest: Manifest) -> bytes:
+    """The manifest as indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
