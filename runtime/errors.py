@@ -31,7 +31,7 @@ class CapacityError(OnwardError):
     """A request refused because it does not fit in memory that was reserved up front (slots x max_length)."""
 
 
-class PipelineException(OnwardError):  # noqa: N818 - the name of HF's public exception
+class PipelineException(OnwardError):
     """HF's `PipelineException(task, model, reason)` (transformers/pipelines/base.py)."""
 
     def __init__(self, task: str, model: str, reason: str) -> None:

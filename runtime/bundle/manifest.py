@@ -46,7 +46,7 @@ class CacheSpec(msgspec.Struct, frozen=True):
 
 
 class TokenizerSpec(msgspec.Struct, frozen=True):
-    """What a tokenizer is beyond `tokenizer.json`: HF keeps the rest in class attributes and `tokenizer_config.json`."""
+    """What a tokenizer is beyond `tokenizer.json`: HF keeps it in class attributes and `tokenizer_config.json`."""
 
     model_input_names: list[str]
     padding_side: str = "right"

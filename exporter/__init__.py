@@ -1,0 +1,1 @@
+"""Onward's exporter: a checkpoint becomes a verified bundle."""

@@ -1,0 +1,1 @@
+"""Onward's runtime: answers from a bundle, without torch or transformers."""
