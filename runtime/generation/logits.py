@@ -1,0 +1,35 @@
+"""Arithmetic on rows of scores: softmax, log-softmax and stable top-k, along the last axis, in float32."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Scores = NDArray[np.float32]
+Tokens = NDArray[np.int64]
+
+NEGATIVE_INFINITY = np.float32(-np.inf)
+
+
+def softmax(scores: Scores) -> Scores:
+    """Probabilities along the last axis. A row of only -inf, or with NaN or +inf, becomes NaN, as in torch."""
+    with np.errstate(invalid="ignore"):
+        exponents = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        return np.asarray(exponents / exponents.sum(axis=-1, keepdims=True), np.float32)
+
+
+def log_softmax(scores: Scores) -> Scores:
+    """Logarithms of the probabilities along the last axis; -inf stays -inf."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shifted = scores - scores.max(axis=-1, keepdims=True)
+        return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)), np.float32)
+
+
+def top_indices(values: Scores, count: int) -> Tokens:
+    """Indices of the `count` greatest of `values` `[n]`, greatest first, the lower index first among equals."""
+    candidates = np.arange(values.size)
+    if values.size > 4 * count:
+        threshold = np.partition(values, values.size - count)[values.size - count]
+        candidates = np.flatnonzero(values >= threshold)
+    order = np.argsort(-values[candidates], kind="stable")[:count]
+    return np.asarray(candidates[order], np.int64)

@@ -1,0 +1,104 @@
+"""From scores to tokens: greedy and multinomial choice, and the object that does it for one request.
+
+Every row draws from its own stream of random numbers, so its tokens do not depend on what else is in the batch. The
+numbers are numpy's Philox seeded through `SeedSequence`: the same seed gives the same tokens on every machine whose
+scores agree, but not the tokens of torch's generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from runtime.errors import InputError
+from runtime.generation.config import GenerationConfig
+from runtime.generation.logits import NEGATIVE_INFINITY, Scores, Tokens, softmax, top_indices
+from runtime.generation.processors import Rows, apply_processors, build_processors
+
+
+def random_stream(seed: int | None, *stream: int) -> np.random.Generator:
+    """An independent generator for each (`seed`, `stream`); a fresh one from the system's entropy for None."""
+    if seed is None:
+        return np.random.Generator(np.random.Philox())
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=stream)))
+
+
+def greedy(scores: Scores) -> Tokens:
+    """The most probable token of each row: float32 `[rows, vocab]` to int64 `[rows]`; the lower id first among ties."""
+    return np.asarray(scores.argmax(axis=-1), np.int64)
+
+
+def sample(scores: Scores, generators: Sequence[np.random.Generator]) -> Tokens:
+    """A token of each row, drawn from its softmax with its own generator: `[rows, vocab]` to int64 `[rows]`.
+
+    Raises `InputError` for a row that has no distribution (all -inf, or NaN or +inf in it).
+    """
+    drawn = [_draw(row, generator) for row, generator in zip(scores, generators, strict=True)]
+    return np.asarray(drawn, np.int64)
+
+
+def _draw(row: Scores, generator: np.random.Generator) -> int:
+    """Inverse-transform sampling: one uniform number per token whatever the vocabulary, so streams stay in step."""
+    open_ids = np.flatnonzero(row != NEGATIVE_INFINITY)
+    total = np.cumsum(_distribution(row[open_ids]), dtype=np.float64)
+    place = int(np.searchsorted(total, generator.random() * total[-1], side="right"))
+    # Rounding may reach the total itself; the last token that has any probability is then the one.
+    return int(open_ids[min(place, int(np.searchsorted(total, total[-1])))])
+
+
+def sample_without_replacement(scores: Scores, count: int, generator: np.random.Generator) -> Tokens:
+    """`count` different indices of `scores` `[n]`, drawn one after the other from their softmax, in that order.
+
+    Done as torch.multinomial does it: the greatest quotients of probability and exponential noise. Indices without
+    probability come last, lowest first, when there are not enough others.
+    """
+    noise = generator.standard_exponential(len(scores))
+    quotients = _distribution(scores) / np.maximum(noise, np.finfo(np.float64).tiny)
+    return top_indices(np.asarray(quotients, np.float32), count)
+
+
+def _distribution(scores: Scores) -> Scores:
+    if not len(scores):
+        raise InputError("no token is left to choose from: the generation parameters forbid all of them")
+    probabilities = softmax(scores)
+    if np.isnan(probabilities[0]):
+        raise InputError("the scores hold nan or inf, or forbid every token; try remove_invalid_values=True")
+    return probabilities
+
+
+class Sampler:
+    """Chooses the next tokens of one request: its processors, then greedy or a draw per row.
+
+    config: the request's parameters. vocab_size: columns of the scores. rows: how many sequences it grows at once
+    (`num_return_sequences`). Row i draws from stream (*stream, i) of `config.seed`.
+    """
+
+    def __init__(self, config: GenerationConfig, vocab_size: int, rows: int = 1, stream: Sequence[int] = ()) -> None:
+        self.processors = build_processors(config, vocab_size)
+        self.do_sample = config.do_sample
+        self.generators = [random_stream(config.seed, *stream, row) for row in range(rows)] if self.do_sample else []
+
+    @property
+    def is_plain_greedy(self) -> bool:
+        """Whether the choice is a bare argmax, which needs neither histories nor the scores on this side."""
+        return not self.processors and not self.do_sample
+
+    def __call__(
+        self,
+        histories: Sequence[Any],
+        prompt_lengths: Sequence[int],
+        scores: Scores,
+        sources: Sequence[Any] | None = None,
+        active: Sequence[int] | None = None,
+    ) -> Tokens:
+        """Next token of each row: scores float32 `[rows, vocab]` to int64 `[rows]`. For the rest see `Rows`.
+
+        `active` names the rows of the request that are given here when some have ended; None: all of them.
+        """
+        processed = apply_processors(self.processors, Rows(histories, prompt_lengths, sources), scores)
+        if not self.do_sample:
+            return greedy(processed)
+        streams = self.generators if active is None else [self.generators[row] for row in active]
+        return sample(processed, streams)
