@@ -25,6 +25,17 @@ def log_softmax(scores: Scores) -> Scores:
         return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)), np.float32)
 
 
+def entropy(values: Scores) -> np.float32:
+    """Entropy in nats of the softmax of finite `values` `[n]`, rounded as in torch's `Categorical(logits=values)`.
+
+    That subtracts the log-sum-exp at the magnitude of the scores, which shows where one token has nearly all.
+    """
+    greatest = values.max()
+    with np.errstate(invalid="ignore"):
+        normalized = values - (greatest + np.log(np.exp(values - greatest).sum()))
+        return np.float32(-(normalized * softmax(normalized)).sum())
+
+
 def top_indices(values: Scores, count: int) -> Tokens:
     """Indices of the `count` greatest of `values` `[n]`, greatest first, the lower index first among equals."""
     candidates = np.arange(values.size)

@@ -69,10 +69,11 @@ class ExponentialDecayLengthPenalty:
         for row, (length, prompt) in enumerate(zip(rows.lengths(), rows.prompt_lengths, strict=True)):
             beyond = length - prompt - self.start
             if beyond > 0:
-                ends = scores[row, self.ids]
-                growth = np.float32(self._power(beyond) - 1)
-                # The absolute value, so that a negative score rises too; an end that is banned stays banned.
-                scores[row, self.ids] = np.where(np.isfinite(ends), ends + np.abs(ends) * growth, ends)
+                # An end that is banned stays banned.
+                ids = self.ids[np.isfinite(scores[row, self.ids])]
+                with np.errstate(over="ignore"):
+                    # The absolute value, so that a negative score rises too.
+                    scores[row, ids] += np.abs(scores[row, ids]) * np.float32(self._power(beyond) - 1)
         return scores
 
     def _power(self, exponent: int) -> float:

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.generation.logits import NEGATIVE_INFINITY, Scores, log_softmax, softmax, top_indices
+from runtime.generation.logits import NEGATIVE_INFINITY, Scores, entropy, log_softmax, softmax, top_indices
 from runtime.generation.processors.base import Rows
 
 HEAD = 1024  # how many of the most probable tokens are sorted first, in the hope that the others need not be
@@ -28,7 +28,8 @@ class Temperature:
         self.temperature = np.float32(temperature)
 
     def __call__(self, rows: Rows, scores: Scores) -> Scores:
-        scores /= self.temperature
+        with np.errstate(over="ignore"):  # the limits that remove_invalid_values sets may become infinite, as in HF
+            scores /= self.temperature
         return scores
 
 
@@ -117,7 +118,7 @@ class TopH(Truncation):
         with np.errstate(divide="ignore", invalid="ignore"):
             terms = -probabilities * np.log(probabilities)
         total = np.cumsum(terms, dtype=np.float64).astype(np.float32)
-        keep = total <= np.nansum(terms) * self.top_h
+        keep = total <= entropy(values[order]) * self.top_h
         keep[0] = True
         removed = np.ones(len(values), np.bool_)
         removed[order[keep]] = False
@@ -133,8 +134,7 @@ class Typical(Truncation):
 
     def removed(self, values: Scores) -> Mask:
         logarithms = log_softmax(values)
-        entropy = -np.nansum(logarithms * np.exp(logarithms))
-        distance = np.abs(-logarithms - entropy)
+        distance = np.abs(-logarithms + np.nansum(logarithms * np.exp(logarithms)))  # from the entropy
         order = np.argsort(distance, kind="stable")
         total = np.cumsum(softmax(values[order]), dtype=np.float64).astype(np.float32)
         last = min(int((total < self.mass).sum()), len(values) - 1)
@@ -163,8 +163,7 @@ class Eta(Truncation):
 
     def removed(self, values: Scores) -> Mask:
         probabilities = softmax(values)
-        entropy = -np.sum(log_softmax(values) * probabilities)
-        eta = min(self.epsilon, np.sqrt(self.epsilon) * np.exp(-entropy))
+        eta = min(self.epsilon, np.sqrt(self.epsilon) * np.exp(-entropy(values)))
         return np.asarray((probabilities < eta) & _below_top(values, self.keep))
 
 
