@@ -54,9 +54,12 @@ class TokenizerSpec(msgspec.Struct, frozen=True):
     model_max_length: int | None = None  # None: no limit
     pad_token_id: int | None = None
     pad_token_type_id: int = 0
-    special_tokens: dict[str, Any] = {}  # HF's special_tokens_map: {"bos_token": "<s>", ...}
+    special_tokens: dict[str, str] = {}  # HF's special_tokens_map: {"bos_token": "<s>", ...}
+    extra_special_tokens: list[str] = []  # special tokens without a name
+    split_special_tokens: bool = False  # whether special tokens inside of a text are taken for plain text
     clean_up_tokenization_spaces: bool = False
     clean_up_on_decode: bool = False  # whether HF's decode applies the clean-up for this tokenizer (not for BPE in 5.x)
+    decode_word_suffix: str = ""  # CLIP: decode turns this into a space, then strips
     chat_template: dict[str, str] = {}  # template name ("default", "tool_use") -> file in the bundle
     vocab_size: int = 0
 
