@@ -1,0 +1,1 @@
+"""Proves that a bundle answers like its source model."""
