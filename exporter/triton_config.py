@@ -1,0 +1,135 @@
+"""`config.pbtxt` and `model.py`: what makes an export a model that tritonserver loads.
+
+One row per task in `INTERFACES`; nothing is left to Triton's auto-complete, which would start every model twice.
+Fields and their defaults: https://github.com/triton-inference-server/common/blob/main/protobuf/model_config.proto
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2 as triton
+
+from runtime.bundle import Manifest
+from runtime.errors import ExportError
+
+QUEUE_DELAY_MICROSECONDS = 500  # how long a request waits for others to share its batch; models take milliseconds
+QUEUE_SIZE = 1024  # requests beyond this are refused at once instead of piling up in memory
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One input or output: `dims` without the batch dimension, -1 for a free size."""
+
+    name: str
+    dtype: str
+    dims: tuple[int, ...] = (1,)
+    optional: bool = True
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What a task takes and gives under Triton."""
+
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+    max_batch_size: int
+    decoupled: bool = False
+
+
+# Text generation speaks the names of TensorRT-LLM's models, which Triton's OpenAI frontend sends to every Python
+# backend. That frontend sends a batch dimension, so there is one (of size 1: our own engine does the batching), and it
+# always sends both penalties, 0 unless asked.
+INTERFACES: dict[str, Interface] = {
+    "text-classification": Interface(
+        inputs=[
+            Tensor("text", "TYPE_STRING", optional=False),
+            Tensor("text_pair", "TYPE_STRING"),
+            Tensor("top_k", "TYPE_INT32"),
+        ],
+        outputs=[
+            Tensor("label", "TYPE_STRING", (-1,)),
+            Tensor("score", "TYPE_FP32", (-1,)),
+            Tensor("json", "TYPE_STRING"),
+        ],
+        max_batch_size=32,
+    ),
+    "text-generation": Interface(
+        inputs=[
+            Tensor("text_input", "TYPE_STRING", optional=False),
+            Tensor("max_tokens", "TYPE_INT32"),
+            Tensor("stop_words", "TYPE_STRING", (-1,)),
+            Tensor("temperature", "TYPE_FP32"),
+            Tensor("top_p", "TYPE_FP32"),
+            Tensor("top_k", "TYPE_INT32"),
+            Tensor("repetition_penalty", "TYPE_FP32"),
+            Tensor("frequency_penalty", "TYPE_FP32"),
+            Tensor("presence_penalty", "TYPE_FP32"),
+            Tensor("seed", "TYPE_UINT64"),
+            Tensor("stream", "TYPE_BOOL"),
+            Tensor("return_num_input_tokens", "TYPE_BOOL"),
+            Tensor("return_num_output_tokens", "TYPE_BOOL"),
+            Tensor("exclude_input_in_output", "TYPE_BOOL"),
+        ],
+        outputs=[
+            Tensor("text_output", "TYPE_STRING"),
+            Tensor("num_input_tokens", "TYPE_INT32"),
+            Tensor("num_output_tokens", "TYPE_INT32"),
+            Tensor("finish_reason", "TYPE_STRING"),
+        ],
+        max_batch_size=1,
+        decoupled=True,
+    ),
+}
+
+
+def triton_config(manifest: Manifest, provider: str = "cpu") -> str:
+    """The text of `config.pbtxt` for a bundle whose model runs on `provider` ("cpu" or "cuda").
+
+    Raises `ExportError` for a task that has no Triton interface yet and for an unknown provider.
+    """
+    interface = INTERFACES.get(manifest.task)
+    if interface is None:
+        raise ExportError(f"no Triton interface for task {manifest.task!r}; there is one for {', '.join(INTERFACES)}")
+    # No `name`: Triton takes the directory's, so that a model can be copied or renamed.
+    config = triton.ModelConfig(backend="python", max_batch_size=interface.max_batch_size)
+    config.input.extend(_input(tensor) for tensor in interface.inputs)
+    config.output.extend(_output(tensor) for tensor in interface.outputs)
+    config.instance_group.append(_instance_group(provider))
+    _set_scheduling(config, interface)
+    config.parameters["provider"].string_value = provider
+    return str(text_format.MessageToString(config))
+
+
+def model_entry() -> str:
+    """The text of `<version>/model.py`."""
+    return '"""Triton\'s entry: the model is the bundle beside this file."""\n\n' + (
+        'from runtime.triton import TritonPythonModel\n\n__all__ = ["TritonPythonModel"]\n'
+    )
+
+
+def _input(tensor: Tensor) -> triton.ModelInput:
+    dtype = triton.DataType.Value(tensor.dtype)
+    return triton.ModelInput(name=tensor.name, data_type=dtype, dims=tensor.dims, optional=tensor.optional)
+
+
+def _output(tensor: Tensor) -> triton.ModelOutput:
+    return triton.ModelOutput(name=tensor.name, data_type=triton.DataType.Value(tensor.dtype), dims=tensor.dims)
+
+
+def _instance_group(provider: str) -> triton.ModelInstanceGroup:
+    """One instance: each would hold its own copy of the model (Triton's default on CPU is two)."""
+    kinds = {"cpu": triton.ModelInstanceGroup.KIND_CPU, "cuda": triton.ModelInstanceGroup.KIND_GPU}
+    if provider not in kinds:
+        raise ExportError(f"unknown provider {provider!r}; Triton serves on {' or '.join(kinds)}")
+    return triton.ModelInstanceGroup(count=1, kind=kinds[provider])
+
+
+def _set_scheduling(config: triton.ModelConfig, interface: Interface) -> None:
+    """Decoupled models batch in our engine, all others in Triton's dynamic batcher."""
+    if interface.decoupled:
+        config.model_transaction_policy.decoupled = True
+        return
+    config.dynamic_batching.max_queue_delay_microseconds = QUEUE_DELAY_MICROSECONDS
+    config.dynamic_batching.default_queue_policy.max_queue_size = QUEUE_SIZE

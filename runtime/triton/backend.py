@@ -1,0 +1,72 @@
+"""`TritonPythonModel`: what Triton's Python backend finds in `model.py`. It serves the bundle that lies beside it.
+
+Interface: https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/python_backend/README.html
+Nothing heavy is imported before the server asks for a model, because `runtime.triton` is also where `onward serve` is.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from runtime.errors import BundleError, OnwardError
+
+# Task -> module and class. A class takes (pipeline, settings) and does one warm-up inference before it returns.
+IMPLEMENTATIONS = {
+    "text-classification": ("runtime.triton.classification", "ClassificationModel"),
+    "text-generation": ("runtime.triton.generation", "GenerationModel"),
+}
+
+
+class ServedTask(Protocol):
+    """What each implementation offers to `TritonPythonModel`."""
+
+    def execute(self, requests: list[Any]) -> list[Any] | None:
+        """Answer a batch of requests; `None` when the answers are sent later (decoupled models)."""
+
+    def close(self) -> None:
+        """Give back memory and threads."""
+
+
+class TritonPythonModel:
+    """Loads the bundle of its version directory and answers requests by the bundle's task."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Load the model and run it once, so that READY means that it answers.
+
+        `args` are Triton's: `model_repository` (this model's directory), `model_version`, `model_config` (JSON).
+        Raises `TritonModelException` with one line for a person.
+        """
+        import triton_python_backend_utils as pb_utils
+
+        try:
+            directory = Path(args["model_repository"]) / args["model_version"]
+            self._model = load(directory, json.loads(args["model_config"]))
+        except OnwardError as error:
+            raise pb_utils.TritonModelException(str(error)) from error
+
+    def execute(self, requests: list[Any]) -> list[Any] | None:
+        """Answer each request by itself: a request that fails has its own error and no effect on the others."""
+        return self._model.execute(requests)
+
+    def finalize(self) -> None:
+        """Called when the model is unloaded; not called if `initialize` failed."""
+        self._model.close()
+
+
+def load(directory: Path, config: dict[str, Any]) -> ServedTask:
+    """The implementation for the bundle in `directory`, warmed up. Raises `OnwardError`."""
+    from runtime import pipeline
+    from runtime.bundle import MANIFEST_FILE, read_manifest
+    from runtime.triton.settings import read_settings
+
+    settings = read_settings(config)
+    task = read_manifest(directory / MANIFEST_FILE).task
+    if task not in IMPLEMENTATIONS:
+        raise BundleError(f"task {task!r} is not served under Triton yet; these are: {', '.join(IMPLEMENTATIONS)}")
+    module, name = IMPLEMENTATIONS[task]
+    implementation = getattr(import_module(module), name)
+    served: ServedTask = implementation(pipeline(task, directory, provider=settings.provider), settings)
+    return served

@@ -1,0 +1,111 @@
+"""text-generation under Triton: a decoupled model. Requests go to the engine at once, which batches them by itself.
+
+Tensors are described in `runtime.triton.sampling`. With `stream` a response follows for every piece of text, and a last
+one without text that has `finish_reason` and the token counts that were asked for; else there is one response.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+from runtime.triton.cancellation import CancellationWatch
+from runtime.triton.faults import busy, failure
+from runtime.triton.sampling import GenerationRequest, read_request
+from runtime.triton.settings import Settings
+from runtime.triton.tensors import strings
+
+_FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+
+
+class GenerationModel:
+    """Hands requests to a text-generation pipeline's engine and sends its text on."""
+
+    def __init__(self, pipe: Any, settings: Settings) -> None:
+        self._pipe = pipe
+        self._settings = settings
+        # One waiting thread per request; it costs nothing but its stack while the engine works.
+        self._pool = ThreadPoolExecutor(settings.max_pending_requests, thread_name_prefix="request")
+        self._free = threading.BoundedSemaphore(settings.max_pending_requests)
+        self._watch = CancellationWatch()
+        for _ in pipe.submit("warm up", max_new_tokens=2, do_sample=False):
+            pass
+
+    def execute(self, requests: list[Any]) -> None:
+        """Take the requests in and return; the answers follow from threads."""
+        for request in requests:
+            sender = request.get_response_sender()
+            try:
+                self._admit(read_request(request, self._settings.max_text_bytes), sender)
+            except Exception as error:
+                sender.send(failure(error), flags=_FINAL)
+
+    def close(self) -> None:
+        """Stop the engine and wait for the threads; Triton unloads a model when no request runs any more."""
+        self._pipe.close()
+        self._pool.shutdown()
+        self._watch.close()
+
+    def _admit(self, request: GenerationRequest, sender: Any) -> None:
+        if self._free.acquire(blocking=False):
+            self._pool.submit(self._serve, request, sender)
+        else:
+            sender.send(busy(self._settings.max_pending_requests), flags=_FINAL)
+
+    def _serve(self, request: GenerationRequest, sender: Any) -> None:
+        try:
+            final = self._generate(request, sender)
+        except Exception as error:
+            final = failure(error)
+        finally:
+            self._free.release()
+        sender.send(final, flags=_FINAL)
+
+    def _generate(self, request: GenerationRequest, sender: Any) -> Any:
+        """Run one request, send its pieces if it streams, and return its last response."""
+        stream = self._pipe.submit(request.prompt, **request.keywords)
+
+        def give_up() -> None:
+            pb_utils.Logger.log_info("a client is gone: its request is cancelled")
+            stream.cancel()
+
+        watched = self._watch.add(sender, give_up)
+        try:
+            _send_pieces(request, stream, sender)
+        except BaseException:
+            stream.cancel()
+            raise
+        finally:
+            self._watch.remove(watched)
+        return _last_response(request, stream)
+
+
+def _send_pieces(request: GenerationRequest, stream: Any, sender: Any) -> None:
+    """Drain the stream; its pieces are sent only if the request streams."""
+    if request.stream and request.echo:
+        sender.send(_response(request.prompt))
+    for piece in stream:
+        if request.stream and piece:
+            sender.send(_response(piece))
+
+
+def _last_response(request: GenerationRequest, stream: Any) -> Any:
+    text = "" if request.stream else (request.prompt if request.echo else "") + stream.text
+    extra = [strings("finish_reason", [stream.finish_reason or ""], (1, 1))]
+    if request.count_input:
+        extra.append(_count("num_input_tokens", stream.num_input_tokens))
+    if request.count_output:
+        extra.append(_count("num_output_tokens", stream.num_output_tokens))
+    return _response(text, extra)
+
+
+def _response(text: str, extra: list[Any] | None = None) -> Any:
+    return pb_utils.InferenceResponse([strings("text_output", [text], (1, 1)), *(extra or [])])
+
+
+def _count(name: str, value: int) -> Any:
+    return pb_utils.Tensor(name, np.array([[value]], dtype=np.int32))

@@ -1,0 +1,86 @@
+"""The request tensors of text-generation, read into the names of HF's GenerationConfig.
+
+The wire names are those of TensorRT-LLM's models. Sampling happens only when asked for: without `temperature`, `top_p`
+and `top_k`, or with temperature 0, decoding is greedy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from runtime.errors import InputError
+from runtime.triton.tensors import scalar, text, texts
+
+
+@dataclass(frozen=True)
+class Option:
+    """A number on the wire: its GenerationConfig name and what it may be."""
+
+    keyword: str
+    allowed: Callable[[Any], bool]
+    rule: str
+
+
+OPTIONS = {
+    "max_tokens": Option("max_new_tokens", lambda n: n >= 1, "1 or more"),
+    "temperature": Option("temperature", lambda t: t >= 0, "0 (greedy) or more"),
+    "top_p": Option("top_p", lambda p: 0 < p <= 1, "above 0 and at most 1"),
+    "top_k": Option("top_k", lambda k: k >= 0, "0 (off) or more"),
+    "repetition_penalty": Option("repetition_penalty", lambda r: r > 0, "above 0"),
+    "seed": Option("seed", lambda _: True, "a number"),
+}
+_SAMPLING = ("temperature", "top_p", "top_k")
+# Triton's OpenAI frontend sends these with every request. HF's generate has no such thing, so only "off" can be served.
+_UNSUPPORTED = ("frequency_penalty", "presence_penalty")
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """One request, read."""
+
+    prompt: str
+    keywords: dict[str, Any]  # of GenerationConfig
+    stream: bool
+    echo: bool  # whether text_output begins with the prompt
+    count_input: bool
+    count_output: bool
+
+
+def read_request(request: Any, max_bytes: int) -> GenerationRequest:
+    """A request's tensors. Raises `InputError` that names the tensor."""
+    stream = bool(scalar(request, "stream"))
+    exclude = scalar(request, "exclude_input_in_output")
+    return GenerationRequest(
+        prompt=text(request, "text_input", max_bytes),
+        keywords={**_sampling(request), **_stop_strings(request, max_bytes)},
+        stream=stream,
+        # Like HF's pipeline and Triton's LLM backends: a whole answer repeats the prompt, a stream does not.
+        echo=not (stream if exclude is None else exclude),
+        count_input=bool(scalar(request, "return_num_input_tokens")),
+        count_output=bool(scalar(request, "return_num_output_tokens")),
+    )
+
+
+def _sampling(request: Any) -> dict[str, Any]:
+    for name in _UNSUPPORTED:
+        if scalar(request, name):
+            raise InputError(f"{name} is not supported; leave it at 0 and use repetition_penalty")
+    given = {name: value for name in OPTIONS if (value := _option(request, name)) is not None}
+    do_sample = any(name in given for name in _SAMPLING) and given.get("temperature") != 0
+    used = given if do_sample else {name: given[name] for name in given if name not in (*_SAMPLING, "seed")}
+    return {"do_sample": do_sample, **{OPTIONS[name].keyword: value for name, value in used.items()}}
+
+
+def _option(request: Any, name: str) -> Any:
+    value = scalar(request, name)
+    if value is not None and not OPTIONS[name].allowed(value):
+        raise InputError(f"{name} is {value}; it must be {OPTIONS[name].rule}")
+    return value
+
+
+def _stop_strings(request: Any, max_bytes: int) -> dict[str, list[str]]:
+    # TensorRT-LLM's clients send [""] for "no stop words".
+    words = [word for word in texts(request, "stop_words", max_bytes) or [] if word]
+    return {"stop_strings": words} if words else {}

@@ -1,0 +1,121 @@
+"""config.pbtxt: complete, parsed by Triton's own schema, and only what the runtime reads."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2 as triton
+
+import runtime.triton
+from exporter.triton_config import INTERFACES, model_entry, triton_config
+from runtime.bundle import Manifest
+from runtime.errors import ExportError
+from runtime.triton.backend import IMPLEMENTATIONS
+
+
+def manifest(task: str) -> Manifest:
+    return Manifest(name="m", task=task, architecture="A", model_type="a", precision="fp32", path="emission", graphs={})
+
+
+def config(task: str, provider: str = "cpu") -> triton.ModelConfig:
+    return text_format.Parse(triton_config(manifest(task), provider), triton.ModelConfig())
+
+
+@pytest.mark.parametrize("task", INTERFACES)
+def test_everything_that_auto_complete_would_fill_in_is_there(task: str) -> None:
+    parsed = config(task)
+    assert parsed.backend == "python"
+    assert parsed.name == ""  # the directory's name counts, so that a model can be renamed
+    assert [(group.count, group.kind) for group in parsed.instance_group] == [(1, triton.ModelInstanceGroup.KIND_CPU)]
+    assert all(t.data_type != triton.TYPE_INVALID and t.dims for t in [*parsed.input, *parsed.output])
+    assert {key: value.string_value for key, value in parsed.parameters.items()} == {"provider": "cpu"}
+    assert not parsed.HasField("version_policy")
+
+
+@pytest.mark.parametrize("task", INTERFACES)
+def test_the_text_alone_is_required(task: str) -> None:
+    required = [tensor.name for tensor in config(task).input if not tensor.optional]
+    assert required == [{"text-classification": "text", "text-generation": "text_input"}[task]]
+
+
+def test_text_generation_is_decoupled_and_leaves_batching_to_the_engine() -> None:
+    parsed = config("text-generation")
+    assert parsed.model_transaction_policy.decoupled
+    assert parsed.max_batch_size == 1
+    assert not parsed.HasField("dynamic_batching")
+    assert [tensor.name for tensor in parsed.output] == [
+        "text_output",
+        "num_input_tokens",
+        "num_output_tokens",
+        "finish_reason",
+    ]
+
+
+def test_text_generation_takes_all_that_tensorrt_llm_clients_send() -> None:
+    types = {t.name: (triton.DataType.Name(t.data_type), list(t.dims)) for t in config("text-generation").input}
+    assert types == {
+        "text_input": ("TYPE_STRING", [1]),
+        "max_tokens": ("TYPE_INT32", [1]),
+        "stop_words": ("TYPE_STRING", [-1]),
+        "temperature": ("TYPE_FP32", [1]),
+        "top_p": ("TYPE_FP32", [1]),
+        "top_k": ("TYPE_INT32", [1]),
+        "repetition_penalty": ("TYPE_FP32", [1]),
+        "frequency_penalty": ("TYPE_FP32", [1]),
+        "presence_penalty": ("TYPE_FP32", [1]),
+        "seed": ("TYPE_UINT64", [1]),
+        "stream": ("TYPE_BOOL", [1]),
+        "return_num_input_tokens": ("TYPE_BOOL", [1]),
+        "return_num_output_tokens": ("TYPE_BOOL", [1]),
+        "exclude_input_in_output": ("TYPE_BOOL", [1]),
+    }
+
+
+def test_classification_is_batched_by_triton_with_a_bounded_queue() -> None:
+    parsed = config("text-classification")
+    assert parsed.max_batch_size == 32
+    assert parsed.dynamic_batching.max_queue_delay_microseconds == 500
+    assert parsed.dynamic_batching.default_queue_policy.max_queue_size == 1024
+    assert not parsed.model_transaction_policy.decoupled
+
+
+def test_gpu_instances_for_the_cuda_provider() -> None:
+    parsed = config("text-generation", "cuda")
+    assert parsed.instance_group[0].kind == triton.ModelInstanceGroup.KIND_GPU
+    assert parsed.parameters["provider"].string_value == "cuda"
+
+
+def test_what_cannot_be_served_is_said_in_one_line() -> None:
+    with pytest.raises(ExportError, match=r"no Triton interface for task 'levitation'; there is one for text-class"):
+        triton_config(manifest("levitation"))
+    with pytest.raises(ExportError, match=r"unknown provider 'tpu'; Triton serves on cpu or cuda"):
+        triton_config(manifest("text-generation"), "tpu")
+
+
+def test_every_interface_has_an_implementation_that_knows_its_tensors() -> None:
+    assert set(INTERFACES) == set(IMPLEMENTATIONS)
+    folder = Path(runtime.triton.__file__).parent
+    for task, files in {
+        "text-classification": ["classification.py"],
+        "text-generation": ["generation.py", "sampling.py"],
+    }.items():
+        source = "".join((folder / file).read_text() for file in files)
+        for tensor in [*INTERFACES[task].inputs, *INTERFACES[task].outputs]:
+            assert re.search(rf'"{tensor.name}"', source), f"{task}: nothing reads or writes {tensor.name}"
+
+
+def test_model_entry_is_python_that_triton_finds_its_class_in() -> None:
+    names = [
+        alias.name
+        for node in ast.walk(ast.parse(model_entry()))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    ]
+    assert names == ["TritonPythonModel"]
+    namespace: dict[str, object] = {}
+    exec(model_entry(), namespace)
+    assert namespace["TritonPythonModel"] is runtime.triton.TritonPythonModel
