@@ -227,7 +227,7 @@ def failures(models: list[ServedModel], expected: list[str], log: str) -> list[s
     ready = {model.name for model in models if model.state == "READY"}
     reasons = {model.name: model.reason for model in models if model.state != "READY"}
     names = [name for name in dict.fromkeys([*expected, *reasons]) if name not in ready]
-    return [f"{name}: {reasons.get(name) or last_error(log, about=f"'{name}'")}" for name in names]
+    return [f"{name}: {reasons.get(name) or last_error(log, about=repr(name))}" for name in names]
 
 
 def last_error(log: str, about: str = "") -> str:
