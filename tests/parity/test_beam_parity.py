@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import product
+from collections.abc import Iterator
+from itertools import cycle, product
 from typing import Any
 
 import numpy as np
@@ -38,9 +39,9 @@ def build(name: str) -> PreTrainedModel:
         f"{side}_{what}": n for side in ("encoder", "decoder") for what, n in (("layers", 1), ("attention_heads", 2))
     }
     makers = {
-        "gpt2": lambda: GPT2LMHeadModel(GPT2Config(n_embd=16, n_layer=2, n_head=2, n_positions=64, **SIZES)),
+        "gpt2": lambda: GPT2LMHeadModel(GPT2Config(n_embd=16, n_layer=1, n_head=2, n_positions=64, **SIZES)),
         "llama": lambda: LlamaForCausalLM(
-            LlamaConfig(hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2, **SIZES)
+            LlamaConfig(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, **SIZES)
         ),
         "t5": lambda: T5ForConditionalGeneration(T5Config(decoder_start_token_id=DECODER_START, **small, **SIZES)),
         "bart": lambda: BartForConditionalGeneration(
@@ -51,6 +52,15 @@ def build(name: str) -> PreTrainedModel:
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.6)
     return model
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Models this small lose time to threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module", params=["gpt2", "llama"])
@@ -99,11 +109,12 @@ def hf_generate(model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, v
     return model.generate(ids, attention_mask=mask, return_dict_in_generate=True, output_scores=True, **values)
 
 
-BASE = {"pad_token_id": PAD, "eos_token_id": EOS, "max_new_tokens": 12, "num_beams": 3}
+BASE = {"pad_token_id": PAD, "eos_token_id": EOS, "max_new_tokens": 10, "num_beams": 3}
+COUNTS = [(2, 1), (4, 4), (5, 2), (3, 3)]  # num_beams, num_return_sequences
 GRID = [
     {"early_stopping": stop, "length_penalty": penalty, "num_beams": beams, "num_return_sequences": returned}
-    for stop, penalty, (beams, returned) in product(
-        [False, True, "never"], [1.0, 0.0, 2.0, -1.5], [(2, 1), (4, 4), (5, 2)]
+    for (stop, penalty), (beams, returned) in zip(
+        product([False, True, "never"], [1.0, 0.0, 2.0, -1.5, 0.7]), cycle(COUNTS), strict=False
     )
 ]
 SETTINGS = [
