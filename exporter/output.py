@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import secrets
 import shutil
 import socket
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from runtime.bundle import MANIFEST_FILE
 from runtime.errors import OnwardError
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-STAGING = re.compile(r"\.onward-(?P<host>[A-Za-z0-9_-]+)-(?P<pid>\d+)-.+")
+STAGING = re.compile(r"\.onward-(?P<host>[A-Za-z0-9_]*)-(?P<pid>\d+)-.+")
 REPLACED = ".replaced"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 # How Python, Rust (safetensors) and C++ (onnx) say ENOSPC when only the text of an error is left.
@@ -101,15 +102,14 @@ def staged_output(
     there; other versions are kept. After any exception, Ctrl-C, SIGTERM or SIGHUP nothing of it is left. Raises what
     `check_target` and `check_space` raise, and `OnwardError` when the disk fills up.
     """
+    clean_up(repository, name)
     check_target(repository, name, version, force)
     check_space(repository, bytes_needed or 0)
-    for place in {repository, repository.absolute().parent, repository.resolve().parent, _existing(repository)}:
-        remove_stale(place)
-    restore_replaced(repository / name)
     with raising_signals():
-        staging = _make_staging(repository, name)
+        staging = _staging_directory(repository, name)
         try:
-            (staging / str(version)).mkdir()
+            # Plain mkdir, not mkdtemp: the server may run as another user, so the umask decides, not 0700.
+            (staging / str(version)).mkdir(parents=True)
             yield staging
             with deferred_signals():
                 _check_version(repository / name, version, force)
@@ -122,33 +122,31 @@ def staged_output(
             raise
 
 
-def _make_staging(repository: Path, name: str) -> Path:
-    host = re.sub(r"[^A-Za-z0-9_-]", "_", socket.gethostname()) or "host"
-    leaf = f".onward-{host}-{os.getpid()}-{name}"
-    place = _staging_place(repository, leaf)
-    staging = place / leaf
-    _remove(staging)  # an earlier export of this very process
-    # Plain mkdir, not mkdtemp: the server may run as another user, so the umask decides, not 0700.
-    staging.mkdir()
-    return staging
-
-
-def _staging_place(repository: Path, leaf: str) -> Path:
-    """Beside the repository if a rename from there into it works, else the repository itself."""
+def _staging_directory(repository: Path, name: str) -> Path:
+    """A free path beside the repository if a rename from there into it works, else in the repository itself."""
+    leaf = f".onward-{_host()}-{os.getpid()}-{secrets.token_hex(4)}-{name}"
     if not repository.exists():
-        return _existing(repository)
-    beside = repository.resolve().parent
-    probe, landed = beside / f"{leaf}.probe", repository / f"{leaf}.probe"
+        return _existing(repository) / leaf
+    with deferred_signals():
+        beside = repository.resolve().parent
+        return (beside if _renames(beside / f"{leaf}.probe", repository / f"{leaf}.probe") else repository) / leaf
+
+
+def _renames(probe: Path, landed: Path) -> bool:
+    # Bind mounts share st_dev and still refuse a rename, so try one, with a file: Triton looks at directories only.
     try:
-        # Bind mounts share st_dev and still refuse the rename, so try one; Triton does not look at files.
         probe.touch()
         probe.rename(landed)
         landed.unlink()
     except OSError:
         with suppress(OSError):
             probe.unlink(missing_ok=True)
-        return repository
-    return beside
+        return False
+    return True
+
+
+def _host() -> str:
+    return re.sub(r"[^A-Za-z0-9_]", "_", socket.gethostname())
 
 
 def _existing(path: Path) -> Path:
@@ -192,26 +190,27 @@ def _swap(staging: Path, target: Path, replaced: Path) -> None:
         raise
 
 
-def remove_stale(place: Path) -> None:
-    """Remove staging directories of processes of this host that are gone (killed by SIGKILL, or a power cut)."""
+def clean_up(repository: Path, name: str) -> None:
+    """Remove what processes of this host left that are gone (SIGKILL, power cut), and finish their undo.
+
+    What such a process had moved aside in `_swap` and not replaced yet is put back.
+    """
+    model = repository / name
+    for path in _left_behind(model):
+        for entry in path.iterdir() if path.name.endswith(REPLACED) else ():
+            if not (model / entry.name).exists():
+                entry.rename(model / entry.name)
+        _remove(path)
+    for place in {repository.absolute().parent, repository.resolve().parent, _existing(repository)}:
+        for path in _left_behind(place):
+            _remove(path)
+
+
+def _left_behind(place: Path) -> list[Path]:
     if not place.is_dir():
-        return
-    host = re.sub(r"[^A-Za-z0-9_-]", "_", socket.gethostname())
-    for path in place.glob(".onward-*"):
-        match = STAGING.fullmatch(path.name)
-        if match and match["host"] == host and not _alive(int(match["pid"])):
-            _remove(path)
-
-
-def restore_replaced(model: Path) -> None:
-    """Put back what a process that died within `_swap` had moved aside and not replaced yet."""
-    for path in model.glob(f".onward-*{REPLACED}"):
-        match = STAGING.fullmatch(path.name)
-        if match and not _alive(int(match["pid"])):
-            for entry in path.iterdir():
-                if not (model / entry.name).exists():
-                    entry.rename(model / entry.name)
-            _remove(path)
+        return []
+    named = [(path, STAGING.fullmatch(path.name)) for path in place.glob(".onward-*")]
+    return [path for path, m in named if m and m["host"] == _host() and not _alive(int(m["pid"]))]
 
 
 def _alive(pid: int) -> bool:

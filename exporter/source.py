@@ -68,7 +68,8 @@ def bundle_name(name: str) -> str:
 
 def _from_hub(repo_id: str, revision: str | None, token: str | None) -> Source:
     directory = hub.download(repo_id, revision, token)
-    names = [] if weight_files(directory) else hub.listing(repo_id, directory.name, token)
+    whole = any(directory.glob("*.safetensors"))
+    names = [] if whole else hub.listing(repo_id, directory.name, token)  # for the error message
     found = _inspect(directory, repo_id, token, names)
     if found is None:
         raise ExportError(_no_model(directory, repo_id, names))
