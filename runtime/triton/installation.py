@@ -10,7 +10,6 @@ from pathlib import Path
 from runtime.triton.errors import ServerError
 from runtime.triton.interpreter import Interpreter, inspect
 
-IMAGE = "nvcr.io/nvidia/tritonserver:26.08-py3"
 WHEEL = "nvidia-pytriton==0.7.0"
 # The first release whose Python backend reads the buffers of numpy 2 correctly; older ones hand out wrong values.
 _NUMPY_2_RELEASE = (24, 11)

@@ -1,0 +1,234 @@
+"""A causal LM under a real Triton writes what the pipeline writes: whole, streamed, and in a crowd."""
+
+from __future__ import annotations
+
+import queue
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+import tritonclient.grpc
+
+from runtime.triton.server import TritonServer
+from tests.triton.conftest import CAUSAL_LM
+from tests.triton.wire import generate, generate_stream, open_stream
+
+pytestmark = pytest.mark.triton
+
+PROMPTS = [
+    "Return the",
+    "def",
+    "The os module provides a portable way of using operating system dependent functionality. It",
+    "Überraschung: 素晴らしい",
+    "Raises ValueError if",
+    "Note that the following example, which opens a file and reads all of its lines into a list,",
+]
+
+
+def local_text(pipe: Any, prompt: str, **keywords: Any) -> str:
+    """What the engine writes here, without Triton."""
+    stream = pipe.submit(prompt, **keywords)
+    return "".join(stream)
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_greedy_text_is_the_pipelines(server: TritonServer, local_generator: Any, prompt: str) -> None:
+    status, answer = generate(server, CAUSAL_LM, text_input=prompt, max_tokens=24)
+    assert status == 200
+    assert answer["text_output"] == prompt + local_text(local_generator, prompt, max_new_tokens=24, do_sample=False)
+    pipeline_says = local_generator(prompt, max_new_tokens=24, do_sample=False)
+    assert answer["text_output"] == pipeline_says[0]["generated_text"]
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_streamed_pieces_join_to_the_whole(server: TritonServer, prompt: str) -> None:
+    _, whole = generate(server, CAUSAL_LM, text_input=prompt, max_tokens=24, exclude_input_in_output=True)
+    events = generate_stream(server, CAUSAL_LM, text_input=prompt, max_tokens=24, stream=True)
+    assert "".join(event["text_output"] for event in events) == whole["text_output"]
+    assert len(events) > 5, "a stream that comes in one piece is none"
+    assert events[-1]["finish_reason"] == whole["finish_reason"]
+    assert all("finish_reason" not in event for event in events[:-1])
+
+
+def test_the_stream_input_is_honoured(server: TritonServer) -> None:
+    assert len(generate_stream(server, CAUSAL_LM, text_input=PROMPTS[0], max_tokens=8)) == 1
+    assert len(generate_stream(server, CAUSAL_LM, text_input=PROMPTS[0], max_tokens=8, stream=False)) == 1
+
+
+def test_the_prompt_is_in_the_output_unless_excluded(server: TritonServer) -> None:
+    inputs = {"text_input": PROMPTS[0], "max_tokens": 8}
+    _, default = generate(server, CAUSAL_LM, **inputs)
+    _, included = generate(server, CAUSAL_LM, **inputs, exclude_input_in_output=False)
+    _, excluded = generate(server, CAUSAL_LM, **inputs, exclude_input_in_output=True)
+    echoed = generate_stream(server, CAUSAL_LM, **inputs, stream=True, exclude_input_in_output=False)
+    assert default["text_output"] == included["text_output"] == PROMPTS[0] + excluded["text_output"]
+    assert "".join(event["text_output"] for event in echoed) == default["text_output"]
+
+
+def test_token_counts_are_those_of_the_engine(server: TritonServer, local_generator: Any) -> None:
+    stream = local_generator.submit(PROMPTS[2], max_new_tokens=12, do_sample=False)
+    list(stream)
+    counts = {"return_num_input_tokens": True, "return_num_output_tokens": True}
+    _, answer = generate(server, CAUSAL_LM, text_input=PROMPTS[2], max_tokens=12, **counts)
+    assert answer["num_input_tokens"] == stream.num_input_tokens
+    assert answer["num_output_tokens"] == stream.num_output_tokens
+    assert answer["finish_reason"] == stream.finish_reason
+    _, without = generate(server, CAUSAL_LM, text_input=PROMPTS[2], max_tokens=12)
+    assert not {"num_input_tokens", "num_output_tokens"} & set(without)
+
+
+def test_sampling_with_a_seed_repeats_itself_and_the_pipeline(server: TritonServer, local_generator: Any) -> None:
+    options = {"temperature": 0.9, "top_p": 0.95, "top_k": 40, "repetition_penalty": 1.2}
+    keywords = {"max_new_tokens": 24, "do_sample": True, **options}
+    wire = {"text_input": PROMPTS[0], "max_tokens": 24, "exclude_input_in_output": True, **options}
+    texts = []
+    for seed in (1, 2, 3):
+        _, answer = generate(server, CAUSAL_LM, **wire, seed=seed)
+        _, again = generate(server, CAUSAL_LM, **wire, seed=seed)
+        assert answer == again
+        assert answer["text_output"] == local_text(local_generator, PROMPTS[0], seed=seed, **keywords)
+        texts.append(answer["text_output"])
+    assert len(set(texts)) > 1
+
+
+def test_temperature_0_is_greedy_whatever_else_is_given(server: TritonServer) -> None:
+    _, greedy = generate(server, CAUSAL_LM, text_input=PROMPTS[0], max_tokens=16)
+    _, zero = generate(server, CAUSAL_LM, text_input=PROMPTS[0], max_tokens=16, temperature=0.0, top_p=0.5, seed=9)
+    assert zero == greedy
+
+
+def test_stop_words_end_the_text(server: TritonServer, local_generator: Any) -> None:
+    whole = local_text(local_generator, PROMPTS[0], max_new_tokens=24, do_sample=False)
+    word = whole.split()[3]
+    _, answer = generate(
+        server, CAUSAL_LM, text_input=PROMPTS[0], max_tokens=24, stop_words=[word], exclude_input_in_output=True
+    )
+    assert answer["text_output"] == local_text(
+        local_generator, PROMPTS[0], max_new_tokens=24, do_sample=False, stop_strings=[word]
+    )
+    assert len(answer["text_output"]) < len(whole)
+    _, unstopped = generate(
+        server, CAUSAL_LM, text_input=PROMPTS[0], max_tokens=24, stop_words=[""], exclude_input_in_output=True
+    )
+    assert unstopped["text_output"] == whole
+
+
+def test_a_crowd_gets_the_texts_of_single_requests(server: TritonServer, local_generator: Any) -> None:
+    jobs = [(PROMPTS[i % len(PROMPTS)], 4 + 7 * (i % 5)) for i in range(40)]
+    alone = {job: local_text(local_generator, job[0], max_new_tokens=job[1], do_sample=False) for job in set(jobs)}
+
+    def ask(job: tuple[str, int]) -> str:
+        events = generate_stream(server, CAUSAL_LM, text_input=job[0], max_tokens=job[1], stream=True)
+        return "".join(event["text_output"] for event in events)
+
+    with ThreadPoolExecutor(12) as pool:
+        assert list(pool.map(ask, jobs)) == [alone[job] for job in jobs]
+
+
+class GrpcStream:
+    """One gRPC stream; `send` takes a Python value per tensor, `receive` gives the next response or error."""
+
+    def __init__(self, server: TritonServer) -> None:
+        self.client = tritonclient.grpc.InferenceServerClient(server.address("grpc"))
+        self._answers: queue.Queue[Any] = queue.Queue()
+        self.client.start_stream(lambda result, error: self._answers.put(error or result))
+
+    def send(self, request_id: str = "", **inputs: tuple[str, Any]) -> None:
+        """Shapes are `[1, n]`, as TensorRT-LLM's clients and Triton's OpenAI frontend send them."""
+        tensors = []
+        for name, (dtype, value) in inputs.items():
+            array = np.array([value if isinstance(value, list) else [value]])
+            array = array.astype(tritonclient.utils.triton_to_np_dtype(dtype))
+            tensors.append(tritonclient.grpc.InferInput(name, list(array.shape), dtype))
+            tensors[-1].set_data_from_numpy(array)
+        self.client.async_stream_infer(CAUSAL_LM, tensors, request_id=request_id, enable_empty_final_response=True)
+
+    def receive(self) -> Any:
+        return self._answers.get(timeout=60)
+
+    def receive_all(self) -> list[Any]:
+        """All responses of the one request that runs."""
+        answers = [self.receive()]
+        while not (isinstance(answers[-1], Exception) or _is_final(answers[-1])):
+            answers.append(self.receive())
+        return answers
+
+    def __enter__(self) -> GrpcStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.stop_stream()
+        self.client.close()
+
+
+def _is_final(result: Any) -> bool:
+    return bool(result.get_response().parameters["triton_final_response"].bool_param)
+
+
+def _text(results: list[Any]) -> str:
+    texts = [result.as_numpy("text_output") for result in results]
+    return "".join(text[0, 0].decode() for text in texts if text is not None)
+
+
+def test_grpc_streaming(server: TritonServer, local_generator: Any) -> None:
+    with GrpcStream(server) as stream:
+        stream.send(text_input=("BYTES", PROMPTS[2]), max_tokens=("INT32", 16), stream=("BOOL", True))
+        results = stream.receive_all()
+    assert _text(results) == local_text(local_generator, PROMPTS[2], max_new_tokens=16, do_sample=False)
+    assert len(results) > 5
+    assert results[-1].as_numpy("finish_reason")[0, 0] == b"length"
+
+
+def test_what_tritons_openai_frontend_sends(server: TritonServer, local_generator: Any) -> None:
+    keywords = {"max_new_tokens": 16, "do_sample": True, "temperature": 1.0, "top_p": 1.0, "seed": 5}
+    with GrpcStream(server) as stream:
+        stream.send(
+            text_input=("BYTES", PROMPTS[0]),
+            stream=("BOOL", False),
+            max_tokens=("INT32", 16),
+            stop_words=("BYTES", ["###", "\n\n\n"]),
+            top_p=("FP32", 1.0),
+            frequency_penalty=("FP32", 0.0),
+            presence_penalty=("FP32", 0.0),
+            seed=("UINT64", 5),
+            temperature=("FP32", 1.0),
+            exclude_input_in_output=("BOOL", True),
+            return_num_input_tokens=("BOOL", True),
+            return_num_output_tokens=("BOOL", True),
+        )
+        results = stream.receive_all()
+    assert len(results) == 1
+    expected = local_text(local_generator, PROMPTS[0], **keywords, stop_strings=["###", "\n\n\n"])
+    assert _text(results) == expected
+    assert results[0].as_numpy("num_output_tokens").dtype == np.int32
+
+
+def test_a_client_that_goes_away_frees_its_slot(server: TritonServer) -> None:
+    """More abandoned streams than slots; were one slot kept, the last request would wait for 200 tokens."""
+    noticed = "a client is gone: its request is cancelled"
+    before = server.log().count(noticed)
+    for prompt in PROMPTS * 3:
+        with open_stream(server, CAUSAL_LM, text_input=prompt, max_tokens=200, stream=True) as events:
+            next(events)
+    status, answer = generate(server, CAUSAL_LM, text_input=PROMPTS[0], max_tokens=4)
+    assert (status, answer["finish_reason"]) == (200, "length")
+    deadline = time.monotonic() + 10
+    while server.log().count(noticed) == before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert server.log().count(noticed) > before
+
+
+def test_grpc_cancellation_mid_stream(server: TritonServer) -> None:
+    noticed = "a client is gone: its request is cancelled"
+    before = server.log().count(noticed)
+    stream = GrpcStream(server)
+    stream.send(text_input=("BYTES", PROMPTS[0]), max_tokens=("INT32", 200), stream=("BOOL", True))
+    stream.receive()
+    stream.client.stop_stream(cancel_requests=True)
+    stream.client.close()
+    deadline = time.monotonic() + 10
+    while server.log().count(noticed) == before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert server.log().count(noticed) == before + 1
