@@ -43,6 +43,7 @@ class CacheSpec(msgspec.Struct, frozen=True):
     dtype: str
     layers: list[tuple[int, int]] = []  # (kv_heads, head_dim) of each layer; "slots" only
     state_names: dict[str, str] = {}  # "states" only
+    initial_states: dict[str, list[int]] = {}  # "states" without a prefill graph: shapes of the zeros to start from
 
 
 class TokenizerSpec(msgspec.Struct, frozen=True):

@@ -1,0 +1,1 @@
+"""Graph passes: one file each, `call(model) -> bool` (whether it changed anything)."""

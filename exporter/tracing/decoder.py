@@ -1,0 +1,131 @@
+"""The emission path of decoder-only models: one graph for prefill, chunked prefill and decode.
+
+`input_ids, position_ids, logits_positions, seqlens_k, total_sequence_length, past_key_values.N.key/value
+ -> logits, present.N.key/value`
+
+The key/value memory is a fixed-size buffer `[batch, kv_heads, max_length, head_dim]`; the runtime binds present onto
+past, so every step writes in place. `logits_positions` `[batch, positions]` picks the rows for which logits are
+computed: one per prompt when generating, all of them when scoring.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx_ir
+import torch
+
+from exporter.tracing.adapter import TraceRequest, trace
+from exporter.tracing.attention import GQA, AttentionCall, Context, attention_context, attention_implementation
+from exporter.tracing.cache import PassThroughCache
+
+AUTO = torch.export.Dim.AUTO
+# Sizes of the sample: all different from each other and from anything a model is likely to hold as a constant.
+BATCH, LENGTH, MAX_LENGTH, POSITIONS = 3, 5, 23, 2
+
+
+class DecoderStep(torch.nn.Module):
+    """One step of a causal LM over slot buffers."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        position_ids: torch.Tensor,
+        logits_positions: torch.Tensor,
+        seqlens_k: torch.Tensor,
+        total_sequence_length: torch.Tensor,
+        past: list[tuple[torch.Tensor, torch.Tensor]],
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        cache = PassThroughCache(past, seqlens_k, total_sequence_length)
+        with attention_context(Context(cache=cache, emit=True)), selected_positions(self.model, logits_positions):
+            output = self.model(
+                input_ids=input_ids,
+                position_ids=position_ids,
+                past_key_values=cache,
+                use_cache=True,
+                attention_mask=None,
+            )
+        present = [tensor for layer in range(len(past)) for tensor in cache.present[layer]]
+        return output.logits.to(torch.float32), present
+
+
+class selected_positions:
+    """Feed the output embeddings only the hidden states at `positions` `[batch, k]`, for the forward pass inside."""
+
+    def __init__(self, model: Any, positions: torch.Tensor) -> None:
+        self.head = model.get_output_embeddings()
+        self.positions = positions
+
+    def __enter__(self) -> None:
+        self.handle = self.head.register_forward_pre_hook(self._select)
+
+    def __exit__(self, *error: object) -> None:
+        self.handle.remove()
+
+    def _select(self, module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        hidden = args[0]
+        batch, count = self.positions.shape
+        picked = torch.onnx.ops.symbolic(
+            "GatherND",
+            [hidden, self.positions.unsqueeze(-1)],
+            {"batch_dims": 1},
+            dtype=hidden.dtype,
+            shape=(batch, count, hidden.shape[-1]),
+            version=13,
+        )
+        return (picked, *args[1:])
+
+
+def cache_names(prefix: str, layers: int) -> list[str]:
+    """`past_key_values.0.key, past_key_values.0.value, ...` (optimum's convention)."""
+    return [f"{prefix}.{layer}.{part}" for layer in range(layers) for part in ("key", "value")]
+
+
+def trace_decoder(model: Any, calls: list[AttentionCall], opset: int) -> onnx_ir.Model:
+    """Trace `model` with GroupQueryAttention in every layer. `calls`: what `probe_decoder` recorded."""
+    with attention_implementation(model, GQA):
+        return trace(decoder_request(model, calls, opset))
+
+
+def decoder_request(model: Any, calls: list[AttentionCall], opset: int) -> TraceRequest:
+    """Sample inputs, free dimensions and names."""
+    layers = len(calls)
+    cache_dims = [["batch", None, "max_length", None]] * (2 * layers)
+    inputs = sample_inputs(model, calls)
+    return TraceRequest(
+        module=DecoderStep(model).eval(),
+        kwargs=inputs,
+        dims={
+            "input_ids": {0: AUTO, 1: AUTO},
+            "position_ids": {0: AUTO, 1: AUTO},
+            "logits_positions": {0: AUTO, 1: AUTO},
+            "seqlens_k": {0: AUTO},
+            "total_sequence_length": {},
+            "past": [({0: AUTO, 2: AUTO}, {0: AUTO, 2: AUTO})] * layers,
+        },
+        input_names=[*list(inputs)[:-1], *cache_names("past_key_values", layers)],
+        input_dims=[["batch", "sequence"]] * 2 + [["batch", "positions"], ["batch"], [], *cache_dims],
+        output_names=["logits", *cache_names("present", layers)],
+        output_dims=[["batch", "positions", None], *cache_dims],
+        opset=opset,
+        caches_of=model,
+    )
+
+
+def sample_inputs(model: Any, calls: list[AttentionCall]) -> dict[str, Any]:
+    """Small tensors on the model's device: rows of `BATCH` prompts of `LENGTH` tokens, nothing cached yet."""
+    device, dtype = model.device, model.dtype
+    shapes = [(BATCH, call.kv_heads, MAX_LENGTH, call.head_dim) for call in calls]
+    past = [tuple(torch.zeros(shape, dtype=dtype, device=device) for _ in range(2)) for shape in shapes]
+    return {
+        "input_ids": torch.ones(BATCH, LENGTH, dtype=torch.long, device=device),
+        "position_ids": torch.arange(LENGTH, device=device)[None].repeat(BATCH, 1),
+        "logits_positions": torch.tensor([[LENGTH - POSITIONS, LENGTH - 1]] * BATCH, device=device),
+        "seqlens_k": torch.full((BATCH,), LENGTH - 1, dtype=torch.int32, device=device),
+        "total_sequence_length": torch.tensor(LENGTH, dtype=torch.int32, device=device),
+        "past": past,
+    }

@@ -1,0 +1,81 @@
+"""Encoders: one graph from token ids to logits.
+
+Emission puts a MultiHeadAttention with the padding mask into every layer; where the probe says that this would change
+the answer (own attention code, causal attention), the model is traced as it is ("plain").
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from exporter.tracing.adapter import TraceRequest, trace
+from exporter.tracing.attention import MHA, Context, attention_context, attention_implementation
+from exporter.tracing.causal_lm import Traced
+from exporter.tracing.probe import probe_encoder
+
+AUTO = torch.export.Dim.AUTO
+# Different from each other and from likely constants of a model; the second row is padded.
+BATCH, LENGTH, PADDED = 3, 11, 4
+
+
+class EncoderStep(torch.nn.Module):  # type: ignore[misc]
+    """Token ids, mask (and types) -> float32 logits."""
+
+    def __init__(self, model: Any, names: list[str], emit: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.names = names
+        self.emit = emit
+
+    def forward(self, tensors: list[torch.Tensor]) -> torch.Tensor:
+        inputs = dict(zip(self.names, tensors, strict=True))
+        with attention_context(Context(emit=self.emit)):
+            logits: torch.Tensor = self.model(**inputs, **no_cache(self.model)).logits
+        return logits.to(torch.float32)
+
+
+def trace_encoder(model: Any, input_names: list[str], opset: int) -> Traced:
+    """Trace a sequence classifier. input_names: what its tokenizer gives, in order (`input_ids`, `attention_mask`, ...)."""
+    inputs = sample_inputs(model, input_names)
+    probe = probe_encoder(model, {**inputs, **no_cache(model)})
+    if not probe.fits:
+        return Traced({"model": trace(encoder_request(model, inputs, opset, emit=False))}, "plain", probe.reason)
+    with attention_implementation(model, MHA):
+        graph = trace(encoder_request(model, inputs, opset, emit=True))
+    return Traced({"model": graph}, "emission", "every layer's attention is MultiHeadAttention")
+
+
+def encoder_request(model: Any, inputs: dict[str, torch.Tensor], opset: int, emit: bool) -> TraceRequest:
+    """Batch and sequence are free."""
+    names = list(inputs)
+    return TraceRequest(
+        module=EncoderStep(model, names, emit).eval(),
+        kwargs={"tensors": list(inputs.values())},
+        dims={"tensors": [{0: AUTO, 1: AUTO}] * len(names)},
+        input_names=names,
+        input_dims=[["batch", "sequence"]] * len(names),
+        output_names=["logits"],
+        output_dims=[["batch", None]],
+        opset=opset,
+        caches_of=model,
+    )
+
+
+def sample_inputs(model: Any, names: list[str]) -> dict[str, torch.Tensor]:
+    """int64 `[BATCH, LENGTH]`: random ids, one row padded at its end with the pad token."""
+    config = model.config.get_text_config()
+    generator = torch.Generator().manual_seed(0)
+    pad = config.pad_token_id if config.pad_token_id is not None else 0
+    ids = torch.randint(0, config.vocab_size, (BATCH, LENGTH), generator=generator)
+    ids[ids == pad] = (pad + 1) % config.vocab_size
+    mask = torch.ones_like(ids)
+    ids[1, LENGTH - PADDED :], mask[1, LENGTH - PADDED :] = pad, 0
+    known = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
+    return {name: known[name].to(model.device) for name in names}
+
+
+def no_cache(model: Any) -> dict[str, bool]:
+    """Decoders used as classifiers must not return a cache."""
+    return {"use_cache": False} if getattr(model.config, "use_cache", None) is not None else {}

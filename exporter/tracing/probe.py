@@ -1,0 +1,97 @@
+"""Decides, before the long work, whether the emitted operator expresses a model's attention exactly.
+
+One forward pass in plain torch with our attention in the model's place, one with its own: equal outputs, one attention
+call and one cache update in every layer, and nothing asked for that the operator lacks. Otherwise the reason why not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from exporter.tracing.attention import (
+    GQA,
+    MHA,
+    AttentionCall,
+    Context,
+    UnsupportedAttentionError,
+    attention_context,
+    attention_implementation,
+)
+from exporter.tracing.cache import PassThroughCache
+
+# Our softmax and the model's may round differently, layer upon layer; a wrong mask or scale is off by far more.
+TOLERANCE = {torch.float32: 2e-3, torch.float16: 5e-2, torch.bfloat16: 2e-1}
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The verdict: `reason` is empty when the operator fits; `calls` has one entry per layer, in layer order."""
+
+    reason: str
+    calls: list[AttentionCall] = field(default_factory=list)
+
+    @property
+    def fits(self) -> bool:
+        return not self.reason
+
+
+def probe_decoder(model: Any, input_ids: torch.Tensor) -> Probe:
+    """Can every layer of this causal LM run on GroupQueryAttention? `input_ids` `[batch, sequence]`."""
+    if getattr(model.config.get_text_config(), "attention_chunk_size", None):
+        return Probe("it attends in chunks")
+    positions = torch.arange(input_ids.shape[1], device=input_ids.device).expand_as(input_ids)
+    layers = getattr(model.config.get_text_config(), "num_hidden_layers", 0)
+    # Zero-sized pasts: while probing, attention only counts the layers.
+    nothing = torch.zeros(0)
+    cache = PassThroughCache([(nothing, nothing)] * layers)
+    kwargs = {"input_ids": input_ids, "position_ids": positions, "attention_mask": None}
+    ours = {**kwargs, "past_key_values": cache, "use_cache": True}
+    verdict = _compare(model, GQA, kwargs, ours, Context(cache=cache))
+    if verdict.fits:
+        return _one_call_per_layer(verdict, cache, layers)
+    return verdict
+
+
+def probe_encoder(model: Any, inputs: dict[str, torch.Tensor]) -> Probe:
+    """Can this encoder's attention run on MultiHeadAttention? `inputs` must hold real padding."""
+    verdict = _compare(model, MHA, inputs, inputs, Context())
+    if verdict.fits and not verdict.calls:
+        return Probe("its attention does not go through transformers' attention interface")
+    return verdict
+
+
+def _compare(
+    model: Any, implementation: str, reference_inputs: dict[str, Any], inputs: dict[str, Any], context: Context
+) -> Probe:
+    try:
+        with torch.no_grad():
+            expected = model(**reference_inputs).logits
+            with attention_implementation(model, implementation), attention_context(context):
+                found = model(**inputs).logits
+    except UnsupportedAttentionError as error:
+        return Probe(str(error))
+    except Exception as error:  # any model code may fail on a foreign cache: that is a verdict, not a crash
+        return Probe(f"its code does not run with a foreign attention ({type(error).__name__}: {_first_line(error)})")
+    difference = float((found.float() - expected.float()).abs().max() / expected.float().abs().max().clamp(min=1.0))
+    if not difference < TOLERANCE.get(expected.dtype, TOLERANCE[torch.float32]):
+        return Probe(f"its attention differs from the operator's (by {difference:.1e})")
+    return Probe("", sorted(context.calls, key=lambda call: call.layer))
+
+
+def _one_call_per_layer(verdict: Probe, cache: PassThroughCache, layers: int) -> Probe:
+    expected = list(range(layers))
+    if not verdict.calls:
+        return Probe("its attention does not go through transformers' attention interface")
+    if [call.layer for call in verdict.calls] != expected:
+        return Probe("not every layer of it is attention of its own")
+    if sorted(cache.updates) != expected:
+        return Probe("its layers share keys and values")
+    return verdict
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:120] if lines else ""

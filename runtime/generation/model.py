@@ -1,0 +1,77 @@
+"""A bundle's causal LM, ready to generate: its runner, its engine, and requests made from prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from runtime.bundle import Bundle
+from runtime.errors import BundleError
+from runtime.generation.config import GenerationConfig
+from runtime.generation.engine import Engine, Runner
+from runtime.generation.sampling import Sampler
+from runtime.generation.sequence import Sequence
+from runtime.generation.slots import SlotRunner
+from runtime.generation.states import StateRunner
+from runtime.generation.stopping import Stopping
+from runtime.session import open_session
+
+DEFAULT_SLOTS = 8
+
+
+def open_runner(
+    bundle: Bundle, provider: str, threads: int | None, slots: int, max_length: int | None, spinning: bool = True
+) -> Runner:
+    """The runner for the bundle's kind of cache. max_length: tokens a slot may hold, the model's context by default."""
+    spec, graphs = bundle.manifest.cache, bundle.manifest.graphs
+    if spec is None:
+        raise BundleError(f"{bundle.directory} has no cache: it is no text-generation bundle")
+    length = min(max_length or spec.max_length, spec.max_length)
+    sessions = {name: open_session(bundle.graph(name), provider, threads, spinning) for name in graphs}
+    if spec.kind == "slots":
+        return SlotRunner(sessions["model"], graphs["model"], spec, slots, length)
+    if spec.kind == "states":
+        return StateRunner(sessions, graphs, spec, slots, length)
+    raise BundleError(f"{bundle.directory}: unknown kind of cache {spec.kind!r}")
+
+
+class CausalLM:
+    """Generates token ids from token ids."""
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+        self.engine = Engine(runner)
+
+    def request(
+        self,
+        prompt_ids: np.ndarray,
+        config: GenerationConfig,
+        decode: Callable[[list[int]], str] | None = None,
+        row: int = 0,
+    ) -> Sequence:
+        """A sequence for the engine. row: which of `num_return_sequences` it is; each draws its own random numbers."""
+        sampler = Sampler(config, self.runner.vocab_size, stream=(row,))
+        stopping = Stopping(config, len(prompt_ids), decode, limit=self.runner.max_length)
+        return Sequence(prompt_ids, sampler, stopping)
+
+    def generate(
+        self, prompts: list[np.ndarray], config: GenerationConfig, decode: Callable[[list[int]], str] | None = None
+    ) -> list[list[Sequence]]:
+        """`num_return_sequences` sequences for each prompt `[tokens]`, all in one run of the engine."""
+        groups = [
+            [self.request(prompt, config, decode, row) for row in range(config.num_return_sequences)]
+            for prompt in prompts
+        ]
+        self.engine.run([sequence for group in groups for sequence in group])
+        return groups
+
+    def close(self) -> None:
+        """Stop the engine's thread."""
+        self.engine.close()
+
+
+def as_ids(tokens: Any) -> np.ndarray:
+    """Token ids as int64 `[tokens]`."""
+    return np.asarray(tokens, np.int64).reshape(-1)

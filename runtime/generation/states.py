@@ -1,0 +1,123 @@
+"""The runner of fallback bundles: a prefill and a decode graph that hand named states from one to the next.
+
+Slower than slots and always right: whatever a model keeps between steps (growing keys and values, convolution and
+recurrent states), its graphs take in and give out as tensors. Rows run one by one, so nothing has to be padded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnxruntime as ort
+
+from runtime.bundle import CacheSpec, GraphSpec
+from runtime.errors import CapacityError
+
+
+@dataclass
+class Row:
+    """What one row keeps: its states by the decode graph's input names, and how many tokens it holds."""
+
+    states: dict[str, ort.OrtValue] = field(default_factory=dict)
+    length: int = 0
+
+
+class StateRunner:
+    """Runs `prefill` and `decode` over rows of states. Not thread-safe: the engine owns it."""
+
+    def __init__(
+        self,
+        sessions: Mapping[str, ort.InferenceSession],
+        graphs: Mapping[str, GraphSpec],
+        spec: CacheSpec,
+        slots: int,
+        max_length: int,
+    ) -> None:
+        self.sessions = sessions
+        self.graphs = graphs
+        self.spec = spec
+        self.slots = slots
+        self.max_length = max_length
+        self.rows = [Row() for _ in range(slots)]
+        logits = next(output for output in graphs["decode"].outputs if output.name == "logits")
+        self.vocab_size = int(logits.shape[-1])
+
+    def reserve(self, slots: int, length: int) -> None:
+        """States grow by themselves; only the limits are checked."""
+        if slots > self.slots or length > self.max_length:
+            raise CapacityError(f"{slots} rows of {length} tokens are more than {self.slots} of {self.max_length}")
+
+    def prefill(self, slot: int, input_ids: np.ndarray, start: int = 0) -> np.ndarray:
+        """Run a prompt `[tokens]` from nothing, or from what the row holds with `start`; returns logits `[vocab]`.
+
+        Goes token by token where there is no prefill graph, and for a continuation.
+        """
+        if start == 0:
+            self.rows[slot] = Row(self._initial_states())
+            if "prefill" in self.sessions:
+                self.rows[slot].length = len(input_ids)
+                return self._run("prefill", self.rows[slot], input_ids, 0)
+        for token in input_ids:
+            logits = self._step(slot, int(token))
+        return logits
+
+    def prefill_together(self, first_slot: int, prompts: Sequence[np.ndarray]) -> np.ndarray:
+        """One prompt after the other; returns logits `[prompts, vocab]`."""
+        return np.stack([self.prefill(first_slot + row, prompt) for row, prompt in enumerate(prompts)])
+
+    def decode(self, tokens: np.ndarray) -> np.ndarray:
+        """One token `[rows]` for each of the first rows; returns logits `[rows, vocab]`."""
+        return np.stack([self._step(slot, int(token)) for slot, token in enumerate(tokens)])
+
+    def score(self, input_ids: np.ndarray) -> np.ndarray:
+        """Logits `[tokens, vocab]` of every position of one text, through row 0, token by token."""
+        first = self.prefill(0, input_ids[:1])
+        return np.stack([first, *(self._step(0, int(token)) for token in input_ids[1:])])
+
+    def move(self, source: int, target: int) -> None:
+        """Row `target` takes over what `source` holds."""
+        self.rows[target], self.rows[source] = self.rows[source], Row()
+
+    def reorder(self, rows: Sequence[int]) -> None:
+        """Row i becomes what row `rows[i]` was; states are never written in place, so sharing them is safe."""
+        self.rows[: len(rows)] = [Row(self.rows[row].states, self.rows[row].length) for row in rows]
+
+    def _initial_states(self) -> dict[str, ort.OrtValue]:
+        dtype = np.dtype(self.spec.dtype)
+        shapes = self.spec.initial_states.items()
+        return {name: ort.OrtValue.ortvalue_from_numpy(np.zeros((1, *shape), dtype)) for name, shape in shapes}
+
+    def _step(self, slot: int, token: int) -> np.ndarray:
+        row = self.rows[slot]
+        row.length += 1
+        return self._run("decode", row, np.array([token], np.int64), row.length - 1)
+
+    def _run(self, name: str, row: Row, input_ids: np.ndarray, past: int) -> np.ndarray:
+        graph, session = self.graphs[name], self.sessions[name]
+        binding = session.io_binding()
+        known = token_inputs(input_ids, past)
+        for spec in graph.inputs:
+            if spec.name in row.states:  # device memory stays where the last step left it
+                binding.bind_ortvalue_input(spec.name, row.states[spec.name])
+            else:
+                binding.bind_cpu_input(spec.name, known[spec.name])
+        for spec in graph.outputs:
+            binding.bind_output(spec.name, "cpu")
+        session.run_with_iobinding(binding)
+        outputs = dict(zip((spec.name for spec in graph.outputs), binding.get_outputs(), strict=True))
+        row.states = {target: outputs[source] for target, source in self.spec.state_names.items()}
+        logits: np.ndarray = outputs["logits"].numpy()[0, -1].astype(np.float32)
+        return logits
+
+
+def token_inputs(input_ids: np.ndarray, past: int) -> dict[str, np.ndarray]:
+    """The inputs that follow from tokens and their place: `[1, tokens]`, no padding."""
+    count = len(input_ids)
+    return {
+        "input_ids": np.ascontiguousarray(input_ids[None], np.int64),
+        "attention_mask": np.ones((1, past + count), np.int64),
+        "position_ids": np.arange(past, past + count, dtype=np.int64)[None],
+        "cache_position": np.arange(past, past + count, dtype=np.int64),
+    }

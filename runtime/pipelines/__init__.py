@@ -1,0 +1,59 @@
+"""`pipeline()`: HF's facade over a bundle. One file a task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from runtime.bundle import open_bundle
+from runtime.errors import InputError
+from runtime.pipelines.base import Pipeline
+from runtime.pipelines.registry import find_task, load_class
+
+__all__ = ["Pipeline", "pipeline"]
+
+
+def pipeline(
+    task: str | None = None,
+    model: str | Path | None = None,
+    *,
+    provider: str | None = None,
+    device: str | int | None = None,
+    threads: int | None = None,
+    version: int | None = None,
+    verify: bool = True,
+    **kwargs: Any,
+) -> Pipeline:
+    """Open a bundle and wrap it in the pipeline of its task: the contract of `transformers.pipeline`.
+
+    task: a task name or alias; None takes the bundle's own. model: path of a bundle (`model_repository/gpt2`).
+    provider: "cpu" or "cuda"; `device` is HF's spelling of the same ("cpu", "cuda", "cuda:0", -1, 0).
+    threads: intra-op threads. version: of the bundle, the newest by default. verify: check every file's sha256.
+    kwargs: call arguments that hold for every call, as in HF; `batch_size` too.
+
+    Raises `InputError` (a `ValueError`) for a task that the bundle does not do, `BundleError`, `ProviderError`.
+
+    >>> pipe = pipeline("sentiment-analysis", "model_repository/tiny-bert-sentiment")
+    >>> pipe("I love this!")
+    [{'label': 'POSITIVE', 'score': 0.99}]
+    """
+    if model is None:
+        raise InputError("pipeline() needs `model`: the path of a bundle, such as model_repository/gpt2")
+    bundle = open_bundle(model, version, verify)
+    entry = find_task(task or bundle.manifest.task)
+    if entry.name != find_task(bundle.manifest.task).name:
+        raise InputError(
+            f"{model} was exported for {bundle.manifest.task}, not for {task}: export the checkpoint for {entry.name}"
+        )
+    return load_class(entry)(bundle, provider=provider_name(provider, device), threads=threads, **kwargs)
+
+
+def provider_name(provider: str | None, device: str | int | None) -> str:
+    """Onward's provider for HF's `device`: -1 and "cpu" mean "cpu", numbers and "cuda[:n]" mean "cuda"."""
+    if provider is not None:
+        return provider
+    if device is None or device == -1 or str(device) == "cpu":
+        return "cpu"
+    if isinstance(device, int) or str(device).partition(":")[0] == "cuda":
+        return "cuda"
+    raise InputError(f"unknown device {device!r}: use 'cpu' or 'cuda'")

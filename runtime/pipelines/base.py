@@ -1,0 +1,150 @@
+"""What every pipeline shares: HF's call machinery around preprocess, forward and postprocess.
+
+Source of the behaviour: transformers 5.23 `pipelines/base.py` (`Pipeline.__call__`, `_sanitize_parameters`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+from runtime.bundle import Bundle
+from runtime.errors import InputError
+
+
+class Pipeline:
+    """One task over one bundle. Subclasses give `preprocess`, `forward`, `postprocess` and `_sanitize_parameters`.
+
+    The three steps work on single items: `preprocess(x)` gives model inputs with a leading batch dimension of 1,
+    `forward(model_inputs)` runs the graph, `postprocess(outputs)` makes the answer. `_forward_batch` runs several
+    items' inputs at once and defaults to one by one.
+    """
+
+    task: str
+
+    def __init__(
+        self, bundle: Bundle, provider: str = "cpu", threads: int | None = None, batch_size: int = 1, **kwargs: Any
+    ) -> None:
+        self.bundle = bundle
+        self.manifest = bundle.manifest
+        self.provider = provider
+        self.threads = threads
+        self.batch_size = check_batch_size(batch_size)
+        self._load()
+        self._defaults = self._sanitize_parameters(**kwargs)
+
+    def __call__(
+        self, inputs: Any, *, batch_size: int | None = None, num_workers: int | None = None, **kwargs: Any
+    ) -> Any:
+        """HF's rules: a list gives a list, a generator or dataset gives an iterator, anything else one answer.
+
+        `num_workers` is accepted and has no effect: preprocessing is not what takes the time.
+        """
+        size = self.batch_size if batch_size is None else check_batch_size(batch_size)
+        parameters = self._parameters(kwargs)
+        if self._is_single(inputs):
+            return next(iter(self._run([inputs], 1, parameters)))
+        if isinstance(inputs, list):
+            return list(self._run(inputs, size, parameters))
+        return SizedIterator(self._run(iterate(inputs), size, parameters), inputs)
+
+    def preprocess(self, inputs: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """One item -> model inputs."""
+        raise NotImplementedError
+
+    def forward(self, model_inputs: dict[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Model inputs -> model outputs."""
+        raise NotImplementedError
+
+    def postprocess(self, model_outputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Model outputs -> the answer."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Give back threads and memory that belong to this pipeline alone."""
+
+    def _load(self) -> None:
+        """Open what the task needs from the bundle."""
+        raise NotImplementedError
+
+    def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """Sort call arguments into those of preprocess, forward and postprocess."""
+        raise NotImplementedError
+
+    def _forward_batch(self, items: list[dict[str, Any]], **kwargs: Any) -> list[dict[str, Any]]:
+        return [self.forward(item, **kwargs) for item in items]
+
+    def _is_single(self, inputs: Any) -> bool:
+        """Whether `inputs` is one item; lists, generators and datasets are several."""
+        return not isinstance(inputs, list) and not is_stream(inputs)
+
+    def _parameters(self, kwargs: dict[str, Any]) -> list[dict[str, Any]]:
+        """Arguments of the three steps: those of the call over those of the constructor."""
+        called = self._sanitize_parameters(**kwargs)
+        return [{**default, **given} for default, given in zip(self._defaults, called, strict=True)]
+
+    def _run(self, items: Iterable[Any], batch_size: int, parameters: list[dict[str, Any]]) -> Iterator[Any]:
+        pre, fwd, post = parameters
+        for number, batch in batches(items, batch_size):
+            prepared = [
+                name_item(number + offset, batch_size, self.preprocess, item, pre) for offset, item in enumerate(batch)
+            ]
+            outputs = self._forward_batch(prepared, **fwd) if len(prepared) > 1 else [self.forward(prepared[0], **fwd)]
+            for output in outputs:
+                yield self.postprocess(output, **post)
+
+
+class SizedIterator:
+    """An iterator over answers that knows its length when its source does (HF's `PipelineIterator`)."""
+
+    def __init__(self, answers: Iterator[Any], source: Any) -> None:
+        self._answers = answers
+        self._source = source
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._answers
+
+    def __next__(self) -> Any:
+        return next(self._answers)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+
+def name_item(index: int, batch_size: int, preprocess: Any, item: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Preprocess one item; in a batch, an error says which one it was."""
+    try:
+        prepared: dict[str, Any] = preprocess(item, **kwargs)
+    except InputError as error:
+        raise InputError(f"item {index}: {error}") if batch_size > 1 else error from error
+    return prepared
+
+
+def is_stream(inputs: Any) -> bool:
+    """A generator, iterator, or anything shaped like a dataset (`KeyDataset`, `datasets.Dataset`): many items."""
+    if isinstance(inputs, (str, bytes, dict, list, tuple)) or hasattr(inputs, "__array__"):
+        return False
+    return hasattr(inputs, "__next__") or (hasattr(inputs, "__len__") and hasattr(inputs, "__getitem__"))
+
+
+def iterate(inputs: Any) -> Iterator[Any]:
+    """Iterate over an iterator or over an indexable dataset."""
+    if hasattr(inputs, "__iter__"):
+        return iter(inputs)
+    return (inputs[index] for index in range(len(inputs)))
+
+
+def batches(items: Iterable[Any], size: int) -> Iterator[tuple[int, list[Any]]]:
+    """(index of the first item, items) of each batch."""
+    iterator, start = iter(items), 0
+    while batch := list(islice(iterator, size)):
+        yield start, batch
+        start += len(batch)
+
+
+def check_batch_size(batch_size: Any) -> int:
+    """A positive int, or an `InputError`."""
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise InputError(f"batch_size must be a positive integer, not {batch_size!r}")
+    return batch_size
