@@ -9,14 +9,23 @@ from __future__ import annotations
 import json
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from runtime.errors import BundleError, OnwardError
+from runtime.triton.settings import GenerationSettings, Settings, read_settings
 
-# Task -> module and class. A class takes (pipeline, settings) and does one warm-up inference before it returns.
+
+class Implementation(NamedTuple):
+    """How a task is served: a class that takes (pipeline, settings) and warms up before its constructor returns."""
+
+    module: str
+    name: str
+    settings: type[Settings]
+
+
 IMPLEMENTATIONS = {
-    "text-classification": ("runtime.triton.classification", "ClassificationModel"),
-    "text-generation": ("runtime.triton.generation", "GenerationModel"),
+    "text-classification": Implementation("runtime.triton.classification", "ClassificationModel", Settings),
+    "text-generation": Implementation("runtime.triton.generation", "GenerationModel", GenerationSettings),
 }
 
 
@@ -60,13 +69,12 @@ def load(directory: Path, config: dict[str, Any]) -> ServedTask:
     """The implementation for the bundle in `directory`, warmed up. Raises `OnwardError`."""
     from runtime import pipeline
     from runtime.bundle import MANIFEST_FILE, read_manifest
-    from runtime.triton.settings import read_settings
 
-    settings = read_settings(config)
     task = read_manifest(directory / MANIFEST_FILE).task
     if task not in IMPLEMENTATIONS:
         raise BundleError(f"task {task!r} is not served under Triton yet; these are: {', '.join(IMPLEMENTATIONS)}")
-    module, name = IMPLEMENTATIONS[task]
-    implementation = getattr(import_module(module), name)
-    served: ServedTask = implementation(pipeline(task, directory, provider=settings.provider), settings)
+    implementation = IMPLEMENTATIONS[task]
+    settings = read_settings(config, implementation.settings)
+    pipe = pipeline(task, directory, **settings.pipeline_options())
+    served: ServedTask = getattr(import_module(implementation.module), implementation.name)(pipe, settings)
     return served

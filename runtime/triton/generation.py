@@ -16,7 +16,7 @@ import triton_python_backend_utils as pb_utils
 from runtime.triton.cancellation import CancellationWatch
 from runtime.triton.faults import busy, failure
 from runtime.triton.sampling import GenerationRequest, read_request
-from runtime.triton.settings import Settings
+from runtime.triton.settings import GenerationSettings
 from runtime.triton.tensors import strings
 
 _FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
@@ -25,7 +25,7 @@ _FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
 class GenerationModel:
     """Hands requests to a text-generation pipeline's engine and sends its text on."""
 
-    def __init__(self, pipe: Any, settings: Settings) -> None:
+    def __init__(self, pipe: Any, settings: GenerationSettings) -> None:
         self._pipe = pipe
         self._settings = settings
         # One waiting thread per request; it costs nothing but its stack while the engine works.

@@ -34,6 +34,8 @@ OPTIONS = {
 _SAMPLING = ("temperature", "top_p", "top_k")
 # Triton's OpenAI frontend sends these with every request. HF's generate has no such thing, so only "off" can be served.
 _UNSUPPORTED = ("frequency_penalty", "presence_penalty")
+# A checkpoint's own defaults may ask for beams, which cannot be streamed.
+_ONE_SEQUENCE = {"num_beams": 1, "num_return_sequences": 1}
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def _sampling(request: Any) -> dict[str, Any]:
     given = {name: value for name in OPTIONS if (value := _option(request, name)) is not None}
     do_sample = any(name in given for name in _SAMPLING) and given.get("temperature") != 0
     used = given if do_sample else {name: given[name] for name in given if name not in (*_SAMPLING, "seed")}
-    return {"do_sample": do_sample, **{OPTIONS[name].keyword: value for name, value in used.items()}}
+    return {**_ONE_SEQUENCE, "do_sample": do_sample, **{OPTIONS[name].keyword: value for name, value in used.items()}}
 
 
 def _option(request: Any, name: str) -> Any:

@@ -128,6 +128,12 @@ class TritonServer:
         status = self._process.wait()
         raise ServerError(f"tritonserver ended by itself with status {status}: {last_error(self.log())}")
 
+    @property
+    def pid(self) -> int:
+        """Process id of the server."""
+        assert self._process is not None, "start it first"
+        return self._process.pid
+
     def running(self) -> bool:
         """Whether the process is alive."""
         return self._process is not None and self._process.poll() is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -13,17 +13,36 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a repository's owner can set for one model; the defaults are what `export` relies on."""
 
     provider: str = "cpu"  # "cpu" or "cuda"
+    threads: int | None = None  # intra-op threads; all cores of the server by default
     max_text_bytes: int = 1 << 20  # per text, in UTF-8
-    max_pending_requests: int = 128  # text-generation: running and waiting; further ones are refused at once
+
+    def pipeline_options(self) -> dict[str, Any]:
+        """Those that the pipeline's constructor takes."""
+        return {"provider": self.provider, "threads": self.threads}
 
 
-def read_settings(config: dict[str, Any]) -> Settings:
+class GenerationSettings(Settings, frozen=True, forbid_unknown_fields=True):
+    """Settings of text-generation."""
+
+    slots: int | None = None  # sequences under way at the same time; with the next one this bounds the memory
+    max_length_limit: int | None = None  # tokens that a sequence may hold; the model's context by default
+    max_pending_requests: int = 128  # running and waiting; further ones are refused at once
+
+    def pipeline_options(self) -> dict[str, Any]:
+        """Those that the pipeline's constructor takes; it has its own defaults for what is not set."""
+        limits = {"slots": self.slots, "max_length_limit": self.max_length_limit}
+        return super().pipeline_options() | {name: value for name, value in limits.items() if value is not None}
+
+
+Kind = TypeVar("Kind", bound=Settings)
+
+
+def read_settings(config: dict[str, Any], kind: type[Kind]) -> Kind:
     """Settings from a model config as Triton hands it to `initialize`. Raises `InputError` for what is unknown."""
     given = {key: value.get("string_value", "") for key, value in config.get("parameters", {}).items()}
     try:
         # Triton's parameters are strings: numbers are read from their text.
-        return msgspec.convert(given, Settings, strict=False)
+        return msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise InputError(
-            f"config.pbtxt, parameters: {error}; known are {', '.join(Settings.__struct_fields__)}"
-        ) from error
+        known = ", ".join(kind.__struct_fields__)
+        raise InputError(f"config.pbtxt, parameters: {error}; known are {known}") from error

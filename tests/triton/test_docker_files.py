@@ -12,7 +12,7 @@ import pytest
 
 from exporter.triton_config import INTERFACES
 from runtime.triton.server import TritonServer
-from runtime.triton.settings import Settings
+from runtime.triton.settings import GenerationSettings
 from tests.triton.wire import open_stream, post
 
 DOCKER = Path(__file__).parents[2] / "docker"
@@ -36,12 +36,11 @@ def test_the_tables_name_every_tensor_with_its_type(task: str) -> None:
 
 def test_the_parameters_are_those_of_the_code() -> None:
     section = README.split("## What an owner can set\n")[1]
-    rows = re.findall(r"^\| `(\w+)` \| (.+?) \|", section, flags=re.MULTILINE)
-    defaults = Settings()
-    assert [name for name, _ in rows] == list(Settings.__struct_fields__)
-    assert {n: v for n, v in rows if v.isdecimal()} == {
-        n: str(getattr(defaults, n)) for n in ("max_text_bytes", "max_pending_requests")
-    }
+    documented = dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", section, flags=re.MULTILINE))
+    assert list(documented) == list(GenerationSettings.__struct_fields__)
+    numbers = {name: value for name, value in documented.items() if value.isdecimal()}
+    assert numbers == {name: str(getattr(GenerationSettings(), name)) for name in numbers}
+    assert set(numbers) == {"max_text_bytes", "max_pending_requests"}
 
 
 @pytest.mark.triton

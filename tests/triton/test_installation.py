@@ -17,7 +17,7 @@ from runtime.triton.installation import find_installation, refuse_numpy_2
 from runtime.triton.interpreter import Interpreter, inspect
 from runtime.triton.ports import choose_ports
 from runtime.triton.server import ServedModel, check_repository, failures, last_error, one_line, still_loading
-from runtime.triton.settings import Settings, read_settings
+from runtime.triton.settings import GenerationSettings, Settings, read_settings
 
 LOG = """\
 W1122 10:37:31.011827 6741 pinned_memory_manager.cc:273] "Unable to allocate pinned system memory"
@@ -152,9 +152,18 @@ def test_python_stacks_are_cut_off_reasons() -> None:
 
 def test_parameters_are_checked() -> None:
     parameters = {"provider": {"string_value": "cpu"}, "max_text_bytes": {"string_value": "10"}}
-    assert read_settings({"parameters": parameters}) == Settings("cpu", max_text_bytes=10)
-    assert read_settings({}) == Settings()
-    with pytest.raises(InputError, match=r"unknown field `providr`; known are provider, max_text_bytes"):
-        read_settings({"parameters": {"providr": {"string_value": "cpu"}}})
+    assert read_settings({"parameters": parameters}, Settings) == Settings("cpu", max_text_bytes=10)
+    assert read_settings({}, GenerationSettings) == GenerationSettings()
+    with pytest.raises(InputError, match=r"unknown field `providr`; known are provider, threads, max_text_bytes"):
+        read_settings({"parameters": {"providr": {"string_value": "cpu"}}}, Settings)
     with pytest.raises(InputError, match=r"Expected `int`, got `str` - at `\$\.max_text_bytes`"):
-        read_settings({"parameters": {"max_text_bytes": {"string_value": "much"}}})
+        read_settings({"parameters": {"max_text_bytes": {"string_value": "much"}}}, Settings)
+    with pytest.raises(InputError, match="unknown field `slots`"):
+        read_settings({"parameters": {"slots": {"string_value": "4"}}}, Settings)
+
+
+def test_the_pipeline_gets_what_is_set_and_keeps_its_own_defaults() -> None:
+    assert GenerationSettings().pipeline_options() == {"provider": "cpu", "threads": None}
+    parameters = {"slots": {"string_value": "4"}, "threads": {"string_value": "2"}}
+    options = read_settings({"parameters": parameters}, GenerationSettings).pipeline_options()
+    assert options == {"provider": "cpu", "threads": 2, "slots": 4}
