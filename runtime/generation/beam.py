@@ -1,7 +1,7 @@
 """Beam search and beam sampling: the bookkeeping of one prompt's beams, as HF's `_beam_search` (transformers 5.23).
 
-HF works on a batch of prompts at once; every rule in it concerns one prompt, so here each prompt has its own search
-and may end by itself. All sums are in float32 and in HF's order, so that the same beams win.
+HF works on a batch of prompts at once and freezes those that are done until all are; no rule in it crosses prompts, so
+here each prompt has its own search and ends by itself. All sums are in float32 and in HF's order: the same beams win.
 """
 
 from __future__ import annotations
@@ -67,7 +67,6 @@ class BeamSearch:
         self.finished_lengths = np.full(self.beams, self.length)
         self.finished_scores = np.full(self.beams, OUT_OF_THE_RACE, np.float32)
         self.is_finished = np.zeros(self.beams, np.bool_)
-        self.can_improve = True
         self.done = False
 
     @property
@@ -91,8 +90,7 @@ class BeamSearch:
         next_beams = self._go_on(candidates, values, ended)
         self._collect(candidates, values, ended)
         self.length += 1
-        self.can_improve = self.can_improve and self._may_improve()
-        self.done = not self.can_improve or bool(ended.all()) or self._is_full()
+        self.done = not self._may_improve() or bool(ended.all()) or self._is_full()
         return tokens[next_beams], origins[next_beams], self.done
 
     def _accumulate(self, logits: Scores) -> Scores:
@@ -120,10 +118,7 @@ class BeamSearch:
     def _collect(self, candidates: Tokens, values: Scores, ended: NDArray[np.bool_]) -> None:
         """Take ended candidates among the first `num_beams` into the finished ones if they are better."""
         taken = ended & (np.arange(len(ended)) < self.beams)
-        normalized = values / self._length_norm(self.length + 1)
-        normalized += _handicap(np.bool_(self._is_full()))
-        normalized += _handicap(np.bool_(not self.can_improve))
-        normalized += _handicap(~taken)
+        normalized = values / self._length_norm(self.length + 1) + _handicap(~taken)
         best = top_indices(np.concatenate([self.finished_scores, normalized]), self.beams)
         lengths = np.full(len(candidates), self.length + 1)
         self.finished = np.concatenate([self.finished, candidates])[best]

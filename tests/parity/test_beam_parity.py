@@ -121,6 +121,8 @@ SETTINGS = [
     {"eos_token_id": [2, 4, 5, 6, 7, 8]},
     {"eos_token_id": [2, 4, 5, 6, 7, 8], "early_stopping": True, "num_return_sequences": 3},
     {"eos_token_id": None},
+    # The best continuations of every beam are ends; longer sequences win all the same.
+    {"eos_token_id": [*range(2, 9)], "sequence_bias": [[[i], 9.0] for i in range(2, 9)], "length_penalty": 6.0},
     {"min_new_tokens": 6},
     {"repetition_penalty": 1.4, "no_repeat_ngram_size": 2},
     {"suppress_tokens": [4, 5], "renormalize_logits": True},
@@ -154,6 +156,32 @@ def test_decoder_settings(decoder: PreTrainedModel, values: dict[str, Any]) -> N
     theirs = hf_generate(decoder, prompts, torch.ones_like(prompts), values)
     ours = [search(decoder, prompt, values) for prompt in prompts.tolist()]
     assert_generates_the_same(ours, theirs, 4)
+
+
+def random_setting(seed: int) -> dict[str, Any]:
+    """Ends from rare to dominating, so that searches end by every rule there is."""
+    rng = np.random.default_rng(seed)
+    ends = rng.choice(np.arange(2, 9), rng.integers(1, 6), replace=False).tolist()
+    beams = int(rng.integers(2, 7))
+    return {
+        "pad_token_id": PAD,
+        "eos_token_id": ends,
+        "sequence_bias": [[[end], float(rng.uniform(-1, 7))] for end in ends],
+        "num_beams": beams,
+        "num_return_sequences": int(rng.integers(1, beams + 1)),
+        "max_new_tokens": int(rng.integers(1, 25)),
+        "early_stopping": [False, True, "never"][seed % 3],
+        "length_penalty": float(rng.choice([1.0, rng.normal(), 2 * rng.normal(), 3.0])),
+        "renormalize_logits": bool(rng.integers(2)),
+    }
+
+
+@pytest.mark.parametrize("seed", range(90))
+def test_decoder_at_random(decoder: PreTrainedModel, seed: int) -> None:
+    values = random_setting(seed)
+    prompt = torch.randint(9, VOCAB, (1, 3), generator=torch.Generator().manual_seed(seed))
+    theirs = hf_generate(decoder, prompt, torch.ones_like(prompt), values)
+    assert_generates_the_same([search(decoder, prompt[0].tolist(), values)], theirs, 3)
 
 
 def test_prompts_of_different_lengths(decoder: PreTrainedModel) -> None:
