@@ -71,7 +71,7 @@ def trace(request: TraceRequest) -> onnx_ir.Model:
 
 
 def captured_steps(model: Any, inputs: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Keyword arguments of the model's first two forward passes under `generate()`: `{"prefill": ..., "decode": ...}`."""
+    """Keyword arguments of the first two forward passes under `generate()`: `{"prefill": ..., "decode": ...}`."""
     with quiet():
         steps = decompose_prefill_decode(model, inputs)
     return {name: arguments for name, (_, arguments) in steps.items()}

@@ -24,7 +24,7 @@ AUTO = torch.export.Dim.AUTO
 BATCH, LENGTH, MAX_LENGTH, POSITIONS = 3, 5, 23, 2
 
 
-class DecoderStep(torch.nn.Module):
+class DecoderStep(torch.nn.Module):  # type: ignore[misc]
     """One step of a causal LM over slot buffers."""
 
     def __init__(self, model: Any) -> None:

@@ -37,7 +37,7 @@ class EncoderStep(torch.nn.Module):  # type: ignore[misc]
 
 
 def trace_encoder(model: Any, input_names: list[str], opset: int) -> Traced:
-    """Trace a sequence classifier. input_names: what its tokenizer gives, in order (`input_ids`, `attention_mask`, ...)."""
+    """Trace a sequence classifier. input_names: what its tokenizer gives (`input_ids`, `attention_mask`, ...)."""
     inputs = sample_inputs(model, input_names)
     probe = probe_encoder(model, {**inputs, **no_cache(model)})
     if not probe.fits:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Iterator
 from collections.abc import Sequence as Items
+from contextlib import contextmanager
 from typing import Protocol
 
 import numpy as np
@@ -31,7 +33,7 @@ class Runner(Protocol):
     def prefill(self, slot: int, input_ids: np.ndarray, start: int = 0) -> np.ndarray: ...
     def prefill_together(self, first_slot: int, prompts: Items[np.ndarray]) -> np.ndarray: ...
     def decode(self, tokens: np.ndarray) -> np.ndarray: ...
-    def move(self, source: int, target: int) -> None: ...
+    def copy(self, source: int, target: int) -> None: ...
     def reorder(self, rows: Items[int]) -> None: ...
 
 
@@ -50,19 +52,30 @@ class Engine:
 
     def submit(self, sequence: Sequence) -> Sequence:
         """Queue a sequence. Raises `InputError` if it can never fit, `CapacityError` when the queue is full."""
-        length = len(sequence.prompt_ids)
-        if length == 0:
-            raise InputError("the prompt is empty and the tokenizer adds no start token: give at least one token")
-        if length >= self.runner.max_length:
-            raise InputError(
-                f"the prompt has {length} tokens, the model's context holds {self.runner.max_length}: shorten it"
-            )
+        self.check_prompt(len(sequence.prompt_ids))
         with self._work:
             if len(self.waiting) >= self.max_waiting:
                 raise CapacityError(f"{self.max_waiting} requests are waiting already: try again later")
             self.waiting.append(sequence)
             self._work.notify_all()
         return sequence
+
+    def check_prompt(self, length: int) -> None:
+        """Raise `InputError` for a prompt of `length` tokens that could never run."""
+        if length == 0:
+            raise InputError("the prompt is empty and the tokenizer adds no start token: give at least one token")
+        if length >= self.runner.max_length:
+            raise InputError(
+                f"the prompt has {length} tokens, the model's context holds {self.runner.max_length}: shorten it"
+            )
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Have the runner alone: finish what is under way, then keep everyone else out."""
+        with self.lock:
+            while self.busy:
+                self.step()
+            yield
 
     def run(self, sequences: Items[Sequence]) -> None:
         """Submit sequences and return when all have ended, driving the steps from this thread."""
@@ -175,7 +188,7 @@ class Engine:
             if slot < len(self.active):
                 self.active[slot] = last
                 if last.finish_reason is None:
-                    self.runner.move(len(self.active), slot)
+                    self.runner.copy(len(self.active), slot)
                     last.slot = slot
 
 

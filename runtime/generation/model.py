@@ -9,10 +9,11 @@ import numpy as np
 
 from runtime.bundle import Bundle
 from runtime.errors import BundleError
+from runtime.generation.beams import search_beams
 from runtime.generation.config import GenerationConfig
 from runtime.generation.engine import Engine, Runner
 from runtime.generation.sampling import Sampler
-from runtime.generation.sequence import Sequence
+from runtime.generation.sequence import Generated, Sequence
 from runtime.generation.slots import SlotRunner
 from runtime.generation.states import StateRunner
 from runtime.generation.stopping import Stopping
@@ -58,14 +59,16 @@ class CausalLM:
 
     def generate(
         self, prompts: list[np.ndarray], config: GenerationConfig, decode: Callable[[list[int]], str] | None = None
-    ) -> list[list[Sequence]]:
-        """`num_return_sequences` sequences for each prompt `[tokens]`, all in one run of the engine."""
+    ) -> list[list[Generated]]:
+        """`num_return_sequences` sequences for each prompt `[tokens]`: beams prompt by prompt, others in one run."""
+        if config.num_beams > 1:
+            return [[*search_beams(self.engine, prompt, config, decode, row)] for row, prompt in enumerate(prompts)]
         groups = [
             [self.request(prompt, config, decode, row) for row in range(config.num_return_sequences)]
             for prompt in prompts
         ]
         self.engine.run([sequence for group in groups for sequence in group])
-        return groups
+        return [[*group] for group in groups]
 
     def close(self) -> None:
         """Stop the engine's thread."""

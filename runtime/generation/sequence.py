@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 
@@ -12,11 +13,23 @@ from runtime.generation.sampling import Sampler
 from runtime.generation.stopping import Stopping
 
 
+class Generated(Protocol):
+    """What generation gives for one sequence: all ids, those after the prompt, and why it ended."""
+
+    @property
+    def ids(self) -> list[int]: ...
+    @property
+    def tokens(self) -> list[int]: ...
+    @property
+    def finish_reason(self) -> str | None: ...
+
+
 class Sequence:
     """A prompt, the tokens generated so far, and where it stands.
 
     ids: prompt and generated tokens. slot: its row in the runner's memory, None while it waits and after it has ended.
-    finish_reason: None while it runs, then "stop" (an end token), "stop_string", "length", "time", "cancelled", "error".
+    finish_reason: None while it runs, then "stop" (an end token), "stop_string", "length", "time", "cancelled" or
+    "error".
     """
 
     def __init__(self, prompt_ids: np.ndarray, sampler: Sampler, stopping: Stopping) -> None:

@@ -125,13 +125,14 @@ class SlotRunner:
             self._decode_bindings.clear()
 
     def prefill(self, slot: int, input_ids: np.ndarray, start: int = 0) -> np.ndarray:
-        """Write a prompt `[tokens]` into `slot` from position `start` on, in chunks; returns its last logits `[vocab]`."""
+        """Write a prompt `[tokens]` into `slot` from position `start` on, in chunks; returns logits `[vocab]`."""
         for begin in range(0, len(input_ids), PREFILL_CHUNK):
             chunk = input_ids[begin : begin + PREFILL_CHUNK]
             past = start + begin
             logits = self._run(slot, slot + 1, chunk[None], np.array([past]), np.array([[len(chunk) - 1]]))
             self.lengths[slot] = past + len(chunk)
-        return logits[0, 0]
+        last: np.ndarray = logits[0, 0]
+        return last
 
     def prefill_together(self, first_slot: int, prompts: Sequence[np.ndarray]) -> np.ndarray:
         """Prefill neighbouring slots in one ragged, right-padded run; returns the last logits `[prompts, vocab]`."""
@@ -142,16 +143,18 @@ class SlotRunner:
         end = first_slot + len(prompts)
         logits = self._run(first_slot, end, input_ids, np.zeros(len(prompts), int), lengths[:, None] - 1, lengths)
         self.lengths[first_slot:end] = lengths
-        return logits[:, 0]
+        last: np.ndarray = logits[:, 0]
+        return last
 
     def score(self, input_ids: np.ndarray) -> np.ndarray:
         """Logits `[tokens, vocab]` of every position of one text, through slot 0."""
         self.reserve(1, len(input_ids))
         positions = np.arange(len(input_ids))[None]
-        return self._run(0, 1, input_ids[None], np.array([0]), positions)[0]
+        logits: np.ndarray = self._run(0, 1, input_ids[None], np.array([0]), positions)[0]
+        return logits
 
     def decode(self, tokens: np.ndarray) -> np.ndarray:
-        """One token `[rows]` for each of the first `rows` slots; returns logits `[rows, vocab]`, valid until the next run."""
+        """One token `[rows]` for each of the first slots; returns logits `[rows, vocab]`, valid until the next run."""
         rows = len(tokens)
         if rows not in self._decode_bindings:
             self._decode_bindings[rows] = DecodeBinding(self, rows)
@@ -159,8 +162,8 @@ class SlotRunner:
         self.lengths[:rows] += 1
         return logits
 
-    def move(self, source: int, target: int) -> None:
-        """Slot `target` takes over what `source` holds."""
+    def copy(self, source: int, target: int) -> None:
+        """Slot `target` becomes what `source` is."""
         self.cache.copy(source, target, int(self.lengths[source]))
         self.lengths[target] = self.lengths[source]
 

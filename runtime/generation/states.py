@@ -76,12 +76,12 @@ class StateRunner:
         first = self.prefill(0, input_ids[:1])
         return np.stack([first, *(self._step(0, int(token)) for token in input_ids[1:])])
 
-    def move(self, source: int, target: int) -> None:
-        """Row `target` takes over what `source` holds."""
-        self.rows[target], self.rows[source] = self.rows[source], Row()
+    def copy(self, source: int, target: int) -> None:
+        """Row `target` becomes what `source` is; states are never written in place, so sharing them is safe."""
+        self.rows[target] = Row(self.rows[source].states, self.rows[source].length)
 
     def reorder(self, rows: Sequence[int]) -> None:
-        """Row i becomes what row `rows[i]` was; states are never written in place, so sharing them is safe."""
+        """Row i becomes what row `rows[i]` was."""
         self.rows[: len(rows)] = [Row(self.rows[row].states, self.rows[row].length) for row in rows]
 
     def _initial_states(self) -> dict[str, ort.OrtValue]:

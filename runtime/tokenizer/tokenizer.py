@@ -122,6 +122,7 @@ class Tokenizer(Vocabulary):
     ) -> list[tokenizers.Encoding]:
         bare = self._encode_bare(batch.pairs)
         if plan.truncation and plan.max_length is not None:
+            self._check_stride(plan.max_length, stride)
             for first, second in bare:
                 room = self._room(plan.max_length, second is not None, add_special_tokens)
                 truncate(first, second, Truncation(room, plan.truncation, stride, side))
@@ -138,6 +139,12 @@ class Tokenizer(Vocabulary):
         if max_length < added:
             raise InputError(f"max_length {max_length} is less than the {added} special tokens that are added")
         return max_length - added
+
+    def _check_stride(self, max_length: int, stride: int) -> None:
+        # As the library's `enable_truncation`: against the room of a single text, whatever the texts are.
+        room = max_length - self.num_special_tokens_to_add()
+        if stride < 0 or 0 <= room < stride:
+            raise InputError(f"stride {stride} must be at least 0 and below {room}, the tokens that max_length leaves")
 
     def _padding(self, padding_side: str | None) -> Padding:
         side = check_side("padding_side", padding_side or self.spec.padding_side)

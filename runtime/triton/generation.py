@@ -68,12 +68,7 @@ class GenerationModel:
     def _generate(self, request: GenerationRequest, sender: Any) -> Any:
         """Run one request, send its pieces if it streams, and return its last response."""
         stream = self._pipe.submit(request.prompt, **request.keywords)
-
-        def give_up() -> None:
-            pb_utils.Logger.log_info("a client is gone: its request is cancelled")
-            stream.cancel()
-
-        watched = self._watch.add(sender, give_up)
+        watched = self._watch.add(sender, stream.cancel)
         try:
             _send_pieces(request, stream, sender)
         except BaseException:
@@ -81,6 +76,8 @@ class GenerationModel:
             raise
         finally:
             self._watch.remove(watched)
+        if stream.finish_reason == "cancelled":
+            pb_utils.Logger.log_info(f"a request was cancelled after {stream.num_output_tokens} new tokens")
         return _last_response(request, stream)
 
 

@@ -45,10 +45,10 @@ def scalar(request: Any, name: str) -> Any:
     if values is None or values.size == 0:
         return None
     flat = values.reshape(-1)
+    if not np.isfinite(flat).all():
+        raise InputError(f"{name} must be a finite number")
     if (flat != flat[0]).any():
         raise InputError(f"{name} must be the same for all rows of a request; send the rows as separate requests")
-    if not np.isfinite(flat[0]):
-        raise InputError(f"{name} must be a finite number")
     return _exact(flat[0])
 
 

@@ -1,0 +1,104 @@
+"""Writes a bundle's files: graphs and weights, tokenizer, configs, Triton's two files, and the manifest so far."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from exporter.export import provenance
+from exporter.generation_config import resolve_generation
+from exporter.loading import Checkpoint
+from exporter.passes import strip_metadata, transposed_weights
+from exporter.save import save_graphs
+from exporter.tokenizer import describe_tokenizer, save_tokenizer
+from exporter.tracing.causal_lm import Traced, trace_causal_lm
+from exporter.tracing.encoder import trace_encoder
+from exporter.triton_config import model_entry, triton_config
+from runtime.bundle import MANIFEST_FILE, Manifest, encode
+
+if TYPE_CHECKING:
+    from exporter.export import Job
+
+PASSES = (transposed_weights, strip_metadata)
+
+
+def write_bundle(job: Job, checkpoint: Checkpoint, staging: Path) -> Manifest:
+    """Trace `checkpoint` and write `staging/config.pbtxt` and `staging/<version>/`."""
+    bundle = staging / str(job.options.version)
+    with job.stages("trace"):
+        traced = trace(job, checkpoint)
+    with job.stages("optimise"):
+        for graph in traced.graphs.values():
+            for graph_pass in PASSES:
+                graph_pass.call(graph)
+    with job.stages("write"):
+        graphs = save_graphs(traced.graphs, bundle)
+        manifest = describe(job, checkpoint, traced, bundle, graphs)
+        (bundle / MANIFEST_FILE).write_bytes(encode(manifest))
+        (bundle / "model.py").write_text(model_entry())
+        (staging / "config.pbtxt").write_text(triton_config(manifest))
+    return manifest
+
+
+def trace(job: Job, checkpoint: Checkpoint) -> Traced:
+    """The graphs of the task's kind of model."""
+    if job.row.kind == "causal-lm":
+        return trace_causal_lm(checkpoint.model, job.options.opset, job.options.max_length)
+    names = [name for name in describe_tokenizer(checkpoint.tokenizer).model_input_names if accepts(checkpoint, name)]
+    return trace_encoder(checkpoint.model, names, job.options.opset)
+
+
+def accepts(checkpoint: Checkpoint, name: str) -> bool:
+    """Whether the model's forward takes an input of this name (DistilBERT has no token types)."""
+    return name in inspect.signature(checkpoint.model.forward).parameters
+
+
+def describe(job: Job, checkpoint: Checkpoint, traced: Traced, bundle: Path, graphs: dict[str, Any]) -> Manifest:
+    """Save tokenizer and configs; everything the runtime must know, resolved."""
+    model, config = checkpoint.model, checkpoint.config
+    config.save_pretrained(bundle)
+    generation = {}
+    if job.row.kind == "causal-lm":
+        model.generation_config.save_pretrained(bundle)
+        generation = resolve_generation(model, checkpoint.tokenizer, job.row.name)
+    return Manifest(
+        name=job.name,
+        version=job.options.version,
+        task=job.row.name,
+        architecture=type(model).__name__,
+        model_type=config.model_type,
+        precision=job.precision.name,
+        path=traced.path,
+        path_reason=traced.reason,
+        opset=job.options.opset,
+        graphs=graphs,
+        cache=traced.cache,
+        tokenizer=save_tokenizer(checkpoint.tokenizer, bundle),
+        labels=labels(config) if job.row.kind == "encoder" else [],
+        postprocess=postprocess(config, checkpoint) if job.row.kind == "encoder" else {},
+        generation=generation,
+        provenance=provenance(job.source),
+    )
+
+
+def labels(config: Any) -> list[str]:
+    """id2label in the order of the logits."""
+    return [str(config.id2label[index]) for index in range(config.num_labels)]
+
+
+def postprocess(config: Any, checkpoint: Checkpoint) -> dict[str, Any]:
+    """What turns logits into an answer, and how long a text may be."""
+    facts = {
+        "problem_type": getattr(config, "problem_type", None),
+        "function_to_apply": getattr(config, "function_to_apply", None),
+        "max_positions": max_positions(config, checkpoint),
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def max_positions(config: Any, checkpoint: Checkpoint) -> int | None:
+    """Longest sequence of the model, where it has learned positions; the tokenizer knows of offsets (RoBERTa)."""
+    own = getattr(config.get_text_config(), "max_position_embeddings", None)
+    limit = checkpoint.tokenizer.model_max_length
+    return int(min(own, limit)) if own and own > 0 else None

@@ -1,0 +1,10 @@
+"""Precisions: one file each, which says what it does and what it may cost."""
+
+from __future__ import annotations
+
+from exporter.precision import fp16, fp32
+from exporter.precision.base import Precision
+
+PRECISIONS: dict[str, Precision] = {module.PRECISION.name: module.PRECISION for module in (fp32, fp16)}
+
+__all__ = ["PRECISIONS", "Precision"]

@@ -1,0 +1,34 @@
+"""The stages of an export with their times, shown live where somebody watches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+
+class Watcher(Protocol):
+    """Whoever shows the stages: told when one begins and how long it took."""
+
+    def begin(self, name: str) -> None: ...
+    def end(self, name: str, seconds: float) -> None: ...
+
+
+class Stages:
+    """Times named stages; `seconds` keeps them in order."""
+
+    def __init__(self, watcher: Watcher | None = None) -> None:
+        self.watcher = watcher
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Time what happens inside, under `name`."""
+        started = time.perf_counter()
+        if self.watcher is not None:
+            self.watcher.begin(name)
+        yield
+        self.seconds[name] = time.perf_counter() - started
+        if self.watcher is not None:
+            self.watcher.end(name, self.seconds[name])

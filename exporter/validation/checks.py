@@ -1,0 +1,92 @@
+"""What validation says: checks with figures, and whether they passed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from exporter.precision import Precision
+from runtime.errors import ValidationError
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison. point: "inputs", "numerics", "generation" or "answers"; detail: the first difference."""
+
+    point: str
+    name: str
+    passed: bool
+    figures: dict[str, float] = field(default_factory=dict)
+    detail: str = ""
+
+
+def compare_logits(name: str, expected: np.ndarray, found: np.ndarray, precision: Precision) -> Check:
+    """Compare logits `[rows, classes]` against the budgets of a precision."""
+    figures = logit_figures(expected.astype(np.float64), found.astype(np.float64))
+    failed = [
+        text
+        for bad, text in (
+            (not figures["error"] <= precision.error, f"error {figures['error']:.1e} is over {precision.error:.0e}"),
+            (figures["top1"] < precision.top1, f"top-1 agreement {figures['top1']:.2%} is under {precision.top1:.0%}"),
+            (
+                not figures["divergence"] <= precision.divergence,
+                f"divergence {figures['divergence']:.1e} is over {precision.divergence:.0e}",
+            ),
+        )
+        if bad
+    ]
+    return Check("numerics", name, not failed, figures, "; ".join(failed))
+
+
+def logit_figures(expected: np.ndarray, found: np.ndarray) -> dict[str, float]:
+    """max_abs, error (relative to the largest logit), top1, divergence (KL in nats, mean over rows)."""
+    difference = np.abs(found - expected)
+    scale = max(float(np.abs(expected).max()), 1.0)
+    p, q = log_softmax(expected), log_softmax(found)
+    # Rows whose two best are closer than the error itself say nothing about agreement.
+    best = np.sort(expected, axis=-1)[:, -2:]
+    clear = best[:, -1] - best[:, 0] > 2 * difference.max() if expected.shape[-1] > 1 else np.ones(len(expected), bool)
+    agree = expected.argmax(-1) == found.argmax(-1)
+    return {
+        "max_abs": float(difference.max()),
+        "error": float(difference.max()) / scale,
+        "top1": float((agree | ~clear).mean()),
+        "divergence": float((np.exp(p) * (p - q)).sum(-1).mean()),
+    }
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Along the last axis, in the dtype given."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    normalised: np.ndarray = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return normalised
+
+
+def summary(checks: Sequence[Check]) -> dict[str, Any]:
+    """For the manifest: whether all passed, how many, and the worst figures."""
+    worst: dict[str, float] = {}
+    for check in checks:
+        for name, value in check.figures.items():
+            pick = min if name in ("top1", "agreement") else max
+            worst[name] = pick(worst.get(name, value), value)
+    return {"passed": all(check.passed for check in checks), "checks": len(checks), **worst}
+
+
+def as_json(checks: Sequence[Check]) -> list[dict[str, Any]]:
+    """For report.json."""
+    return [asdict(check) for check in checks]
+
+
+class FailedValidationError(ValidationError):
+    """Carries the checks, for the table that the command prints."""
+
+    def __init__(self, checks: Sequence[Check]) -> None:
+        failed = [check for check in checks if not check.passed]
+        first = f"{failed[0].point}, {failed[0].name}: {failed[0].detail}"
+        super().__init__(
+            f"the export does not reproduce the model, {len(failed)} of {len(checks)} checks failed: {first}"
+        )
+        self.checks = list(checks)

@@ -1,0 +1,106 @@
+"""What `onward export` shows: stages while they run, and tables at the end."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from exporter.export import ExportResult
+    from exporter.validation.checks import Check
+
+
+class LiveStages:
+    """Shows the stage under way with its seconds, and those that ended, one line each."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.live = Live(console=console, transient=True, refresh_per_second=10)
+
+    def __enter__(self) -> LiveStages:
+        self.live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.live.stop()
+
+    def begin(self, name: str) -> None:
+        """A stage starts."""
+        self.live.update(Running(name))
+
+    def end(self, name: str, seconds: float) -> None:
+        """A stage has ended: its line stays."""
+        self.live.update(Text(""))
+        self.console.print(f"[green]✓[/] {name:<22} [dim]{seconds:6.1f} s[/]")
+
+
+class Running:
+    """A spinner with the seconds so far."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.started = time.perf_counter()
+        self.spinner = Spinner("dots")
+
+    def __rich__(self) -> Spinner:
+        seconds = time.perf_counter() - self.started
+        self.spinner.update(text=f"{self.name:<22} [dim]{seconds:6.1f} s[/]")
+        return self.spinner
+
+
+def show_result(console: Console, result: ExportResult) -> None:
+    """Sizes, path taken, validation figures, and how to run it."""
+    manifest = result.manifest
+    table = Table(title=f"{manifest.name}, version {manifest.version}", title_justify="left", show_header=False)
+    table.add_row("task", f"{manifest.task} ({manifest.architecture}, {manifest.precision})")
+    table.add_row("path", f"{manifest.path}: {manifest.path_reason}")
+    for name, graph in manifest.graphs.items():
+        top = ", ".join(f"{count} {op}" for op, count in list(graph.nodes.items())[:4])
+        table.add_row(f"graph {name}", f"{sum(graph.nodes.values())} nodes ({top}, …)")
+    for path in files_of(result.directory / str(manifest.version)):
+        table.add_row(path.name, megabytes(path.stat().st_size))
+    table.add_row("validation", validation_line(manifest.validation))
+    table.add_row("time", f"{sum(result.seconds.values()):.1f} s")
+    console.print(table)
+    question = '"Hello"' if manifest.task == "text-generation" else '"I love this!"'
+    console.print("[bold]Run it[/]     ", f"onward run {result.directory} {question}", soft_wrap=True, highlight=False)
+    console.print("[bold]Serve it[/]   ", f"onward serve {result.directory.parent}", soft_wrap=True, highlight=False)
+
+
+def show_checks(console: Console, checks: list[Check]) -> None:
+    """Every check with its figures; what failed, and how."""
+    table = Table("", "point", "check", "figures", "what differs", title="Validation", title_justify="left")
+    for check in checks:
+        mark = "[green]✓[/]" if check.passed else "[red]✗[/]"
+        table.add_row(mark, check.point, check.name, figures(check.figures), Text(check.detail))
+    console.print(table)
+
+
+def files_of(bundle: Path) -> list[Path]:
+    """Graphs and weights of a bundle, largest first."""
+    return sorted(bundle.glob("*.onnx*"), key=lambda path: -path.stat().st_size)
+
+
+def megabytes(size: int) -> str:
+    """Bytes for people, in MB."""
+    return f"{size / 1e6:.1f} MB"
+
+
+def validation_line(validation: dict[str, Any]) -> str:
+    """The manifest's summary in one line."""
+    if validation.get("passed") is None:
+        return f"[yellow]skipped[/] ({validation.get('reason', '')})"
+    rest = {name: value for name, value in validation.items() if name not in ("passed", "checks")}
+    return f"[green]{validation['checks']} checks passed[/], worst: {figures(rest)}"
+
+
+def figures(values: dict[str, float]) -> str:
+    """`error 1.2e-06, top1 1` for people."""
+    return ", ".join(f"{name} {value:.3g}" for name, value in values.items())

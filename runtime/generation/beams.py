@@ -1,0 +1,55 @@
+"""Beam search over the engine's runner: one prompt at a time, its beams in neighbouring slots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from runtime.errors import CapacityError
+from runtime.generation.beam import BeamSearch
+from runtime.generation.config import GenerationConfig
+from runtime.generation.engine import Engine
+
+
+@dataclass(frozen=True)
+class Beam:
+    """A finished beam, with the names of `Sequence`: ids (prompt and tokens) and why it ended."""
+
+    ids: list[int]
+    prompt_length: int
+    finish_reason: str
+
+    @property
+    def tokens(self) -> list[int]:
+        """The generated tokens."""
+        return self.ids[self.prompt_length :]
+
+
+def search_beams(
+    engine: Engine,
+    prompt: np.ndarray,
+    config: GenerationConfig,
+    decode: Callable[[list[int]], str] | None,
+    row: int = 0,
+) -> list[Beam]:
+    """The `num_return_sequences` best beams for a prompt `[tokens]`. Has the engine alone, once it is idle.
+
+    Raises `CapacityError` for more beams than slots, `InputError` for a prompt that does not fit.
+    """
+    runner = engine.runner
+    if config.num_beams > runner.slots:
+        raise CapacityError(f"{config.num_beams} beams need as many slots, there are {runner.slots}: pass slots=")
+    engine.check_prompt(len(prompt))
+    search = BeamSearch(config, prompt.tolist(), runner.vocab_size, decode, runner.max_length, stream=(row,))
+    with engine.exclusive():
+        runner.reserve(config.num_beams, search.stopping.max_length)
+        tokens, origins, done = search.step(runner.prefill(0, prompt)[None])
+        for beam in range(1, config.num_beams):
+            runner.copy(0, beam)
+        while not done:
+            runner.reorder(origins.tolist())
+            tokens, origins, done = search.step(runner.decode(tokens))
+    reasons = search.finish_reasons()
+    return [Beam(ids, len(prompt), reason) for ids, reason in zip(search.result(), reasons, strict=True)]
