@@ -34,7 +34,7 @@ TEXT = st.one_of(
     ).map("".join),
     st.lists(st.sampled_from(" ".join(CORPUS).split(" ")), max_size=20).map(" ".join),
 )
-FAST = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FAST = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="session")
