@@ -1,0 +1,52 @@
+"""What all tests share: the trained checkpoints, and one export of each."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Tests never reach for the hub; those of the download code name a server of their own.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+CHECKPOINTS = Path(__file__).parent / "checkpoints"
+CAUSAL_LM = "gpt2-docs"
+CLASSIFIER = "sentiment"
+
+
+@pytest.fixture(scope="session")
+def causal_lm_checkpoint() -> Path:
+    """A GPT-2 trained on the Python documentation."""
+    return CHECKPOINTS / "tiny-gpt2-python-docs"
+
+
+@pytest.fixture(scope="session")
+def classifier_checkpoint() -> Path:
+    """A BERT trained on sentiment."""
+    return CHECKPOINTS / "tiny-bert-sentiment"
+
+
+@pytest.fixture(scope="session")
+def exported_repository(
+    tmp_path_factory: pytest.TempPathFactory, causal_lm_checkpoint: Path, classifier_checkpoint: Path
+) -> Path:
+    """A model repository with both checkpoints, exported in fp32 and validated. Tests must not change it."""
+    from exporter import export
+
+    repository = tmp_path_factory.mktemp("model_repository")
+    export(causal_lm_checkpoint, task="text-generation", output=repository, name=CAUSAL_LM)
+    export(classifier_checkpoint, task="text-classification", output=repository, name=CLASSIFIER)
+    return repository
+
+
+@pytest.fixture(scope="session")
+def causal_lm_bundle(exported_repository: Path) -> Path:
+    """The exported causal LM."""
+    return exported_repository / CAUSAL_LM
+
+
+@pytest.fixture(scope="session")
+def classifier_bundle(exported_repository: Path) -> Path:
+    """The exported classifier."""
+    return exported_repository / CLASSIFIER
