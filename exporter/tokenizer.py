@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase, TokenizersBackend
-from transformers.convert_slow_tokenizer import convert_slow_tokenizer
+from transformers.convert_slow_tokenizer import SLOW_TO_FAST_CONVERTERS, convert_slow_tokenizer
 
 from runtime.bundle import TokenizerSpec
 from runtime.errors import ExportError
@@ -64,7 +64,8 @@ def _converted(tokenizer: PreTrainedTokenizerBase) -> TokenizersBackend:
     try:
         backend = convert_slow_tokenizer(tokenizer)
     except Exception as error:  # converters fail in their own ways: missing files, missing packages, unknown classes
-        reason = " ".join(str(error).split()) or type(error).__name__
+        known = type(tokenizer).__name__ in SLOW_TO_FAST_CONVERTERS
+        reason = " ".join(str(error).split()) if known else "transformers has no conversion for this class"
         raise ExportError(
             f"{type(tokenizer).__name__} exists only in Python and cannot become a {TOKENIZER_FILE}: {reason}"
         ) from error

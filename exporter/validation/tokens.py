@@ -17,7 +17,7 @@ from exporter.validation import probes
 from runtime.tokenizer import DecodeStream, Tokenizer
 
 _SHOWN = 3  # mismatches per check; the rest is counted
-_LONGEST = 8192  # tokens of the text that meets the model's own limit
+_LONGEST = 4096  # tokens of the text that meets the model's own limit
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ def _lengths(hf: PreTrainedTokenizerBase) -> Iterator[Check]:
             yield _call(f"truncate: pair {_short(first)}, {cut}", first, second, **cut)
     limit = hf.model_max_length
     if limit <= _LONGEST:
-        long_text = "Is it a long text? " * int(limit)
+        long_text = "Is it a long text? " * (int(limit) // 4 + 1)  # five words, so five tokens or more
         yield _call("truncate: at the model's limit", long_text, truncation=True)
         yield _call("truncate: pair at the model's limit", long_text, long_text, truncation=True)
         yield _call("pad: to the model's limit", "short", padding="max_length", truncation=True)

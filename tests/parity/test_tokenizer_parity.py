@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from transformers import AutoTokenizer, ByT5Tokenizer
+from transformers import AutoTokenizer, ByT5Tokenizer, PythonBackend
+from transformers.convert_slow_tokenizer import SLOW_TO_FAST_CONVERTERS
 
 from exporter.tokenizer import save_tokenizer
 from exporter.validation.tokens import compare_tokenizers
@@ -311,9 +312,56 @@ def test_truncation_and_padding_of_an_earlier_call_are_not_saved(tmp_path: Path)
 
 
 def test_a_tokenizer_written_in_python_is_refused_with_the_reason(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match=r"ByT5Tokenizer exists only in Python .*: \S"):
+    with pytest.raises(ExportError, match=r"ByT5Tokenizer exists only in Python .*: transformers has no conversion"):
         save_tokenizer(ByT5Tokenizer(), tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+class WordTokenizer(PythonBackend):
+    """Whole words, in Python: what `word_level` of the zoo does in the library."""
+
+    model_input_names = ("input_ids", "attention_mask")
+    padding_side = "left"
+
+    def __init__(self, **options: Any) -> None:
+        self._words = build("word_level").get_vocab()
+        special = {"special_tokens_pattern": "none", "unk_token": "<unk>", "pad_token": "<unk>"}
+        super().__init__(**{**special, "model_max_length": 20, **options})
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self._words)
+
+    def get_vocab(self) -> dict[str, int]:
+        return dict(self._words)
+
+    def _tokenize(self, text: str, **_: Any) -> list[str]:
+        return text.split()
+
+    def _convert_token_to_id(self, token: str) -> int:
+        return self._words.get(token, 0)
+
+    def _convert_id_to_token(self, index: int) -> str:
+        return next(word for word, i in self._words.items() if i == index)
+
+
+def test_a_tokenizer_written_in_python_is_converted_and_compared(tmp_path: Path, monkeypatch: Any) -> None:
+    """A converter that transformers would know, for a Python tokenizer of whole words."""
+
+    class Converter:
+        def __init__(self, original: Any) -> None:
+            self.original = original
+
+        def converted(self) -> Any:
+            return build("word_level").backend_tokenizer
+
+    monkeypatch.setitem(SLOW_TO_FAST_CONVERTERS, "WordTokenizer", Converter)
+    source = WordTokenizer()
+    spec = save_tokenizer(source, tmp_path)
+    assert (spec.padding_side, spec.model_max_length, spec.pad_token_id) == ("left", 20, 0)
+    assert compare_tokenizers(source, Tokenizer(tmp_path, spec)) == []
+    wrong = msgspec.structs.replace(spec, padding_side="right")
+    assert any(line.startswith("pad: ") for line in compare_tokenizers(source, Tokenizer(tmp_path, wrong)))
 
 
 def test_what_only_the_class_knows_is_in_the_spec(tmp_path: Path) -> None:
