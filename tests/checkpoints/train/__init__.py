@@ -1,0 +1,1 @@
+"""Scripts that train the checkpoints of this folder; each runs with ``python -m``."""
