@@ -1,0 +1,1 @@
+"""Measurements against the peers: ratios taken in one run, never timed tests."""
