@@ -32,7 +32,6 @@ def search_beams(
     prompt: np.ndarray,
     config: GenerationConfig,
     decode: Callable[[list[int]], str] | None,
-    row: int = 0,
 ) -> list[Beam]:
     """The `num_return_sequences` best beams for a prompt `[tokens]`. Has the engine alone, once it is idle.
 
@@ -42,7 +41,7 @@ def search_beams(
     if config.num_beams > runner.slots:
         raise CapacityError(f"{config.num_beams} beams need as many slots, there are {runner.slots}: pass slots=")
     engine.check_prompt(len(prompt))
-    search = BeamSearch(config, prompt.tolist(), runner.vocab_size, decode, runner.max_length, stream=(row,))
+    search = BeamSearch(config, prompt.tolist(), runner.vocab_size, decode, runner.max_length)
     with engine.exclusive():
         runner.reserve(config.num_beams, search.stopping.max_length)
         tokens, origins, done = search.step(runner.prefill(0, prompt)[None])

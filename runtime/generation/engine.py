@@ -49,6 +49,7 @@ class Engine:
         self._work = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closing = False
+        self._held = False  # whether someone waits for the runner alone
 
     def submit(self, sequence: Sequence) -> Sequence:
         """Queue a sequence. Raises `InputError` if it can never fit, `CapacityError` when the queue is full."""
@@ -71,33 +72,50 @@ class Engine:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Have the runner alone: finish what is under way, then keep everyone else out."""
+        """Have the runner alone: finish what is under way, admit nobody, then keep everyone else out."""
         with self.lock:
-            while self.busy:
-                self.step()
-            yield
+            self._held = True
+            try:
+                while self.active:
+                    self.step()
+                yield
+            finally:
+                self._held = False
 
     def run(self, sequences: Items[Sequence]) -> None:
-        """Submit sequences and return when all have ended, driving the steps from this thread."""
+        """Run sequences to their end, driving the steps from this thread; raises the first one's error.
+
+        Any number of them: they are the caller's own, so `max_waiting` does not apply. A prompt that can never fit
+        is an `InputError` before anything runs; leaving early (Ctrl-C) cancels what is still under way.
+        """
         for sequence in sequences:
-            self.submit(sequence)
-        while not all(sequence.done.is_set() for sequence in sequences):
-            self.step()
+            self.check_prompt(len(sequence.prompt_ids))
+        with self._work:
+            self.waiting.extend(sequences)
+            self._work.notify_all()
+        try:
+            while not all(sequence.done.is_set() for sequence in sequences):
+                self.step()
+        except BaseException:
+            for sequence in sequences:
+                sequence.cancel()
+            raise
         for sequence in sequences:
             if sequence.error is not None:
                 raise sequence.error
 
     def step(self) -> None:
-        """Admit, decode once, retire. An error ends every active sequence with it, and leaves the engine usable."""
+        """Admit, decode once, retire. An error ends the sequences it struck, and leaves the engine usable.
+
+        A prompt that fails does not touch those that decode; a sampler that fails ends its own sequence alone.
+        """
         with self.lock:
-            try:
-                self._retire()
-                self._admit()
+            self._retire()
+            admitted = self._admit()
+            with ending(admitted):
+                self._prefill(admitted)
+            with ending(self.active):
                 self._decode()
-            except Exception as error:
-                for sequence in self.active:
-                    if sequence.finish_reason is None:
-                        sequence.finish("error", error)
             self._retire()
 
     def start(self) -> None:
@@ -115,7 +133,7 @@ class Engine:
             self._work.notify_all()
         if self._thread is not None:
             self._thread.join()
-        with self.lock:
+        with self.lock, self._work:
             for sequence in [*self.active, *self.waiting]:
                 if sequence.finish_reason is None:
                     sequence.finish("cancelled")
@@ -135,24 +153,24 @@ class Engine:
                     return
             self.step()
 
-    def _admit(self) -> None:
-        admitted: list[Sequence] = []
-        while self.waiting and len(self.active) + len(admitted) < self.runner.slots:
-            sequence = self.waiting.popleft()
-            if sequence.cancelled:
+    def _admit(self) -> list[Sequence]:
+        """Take waiting sequences into the free slots, first come first served; drop the cancelled ones."""
+        with self._work:
+            for sequence in [sequence for sequence in self.waiting if sequence.cancelled]:
+                self.waiting.remove(sequence)
                 sequence.finish("cancelled")
-            else:
-                admitted.append(sequence)
-        if admitted:
-            self._prefill(admitted)
+            free = 0 if self._held else self.runner.slots - len(self.active)
+            admitted = [self.waiting.popleft() for _ in range(min(free, len(self.waiting)))]
+            self.active += admitted
+        return admitted
 
     def _prefill(self, admitted: list[Sequence]) -> None:
-        first = len(self.active)
-        self.active += admitted
-        longest = max(sequence.stopping.max_length for sequence in admitted)
-        self.runner.reserve(len(self.active), longest)
+        if not admitted:
+            return
+        first = len(self.active) - len(admitted)
         for slot, sequence in enumerate(admitted, first):
             sequence.slot = slot
+        self.runner.reserve(len(self.active), max(sequence.stopping.max_length for sequence in admitted))
         prompts = [sequence.prompt_ids for sequence in admitted]
         if len(admitted) > 1 and little_padding(prompts):
             logits = self.runner.prefill_together(first, prompts)
@@ -171,7 +189,8 @@ class Engine:
         """Choose each row's next token from its logits `[rows, vocab]`."""
         greedy = logits.argmax(axis=-1)
         for row, sequence in enumerate(sequences):
-            sequence.push(int(greedy[row]) if sequence.sampler.is_plain_greedy else sequence.choose(logits[row]))
+            with ending([sequence]):
+                sequence.push(int(greedy[row]) if sequence.sampler.is_plain_greedy else sequence.choose(logits[row]))
 
     def _retire(self) -> None:
         """Free the slots of sequences that ended; the last rows move into the holes."""
@@ -190,6 +209,17 @@ class Engine:
                 if last.finish_reason is None:
                     self.runner.copy(len(self.active), slot)
                     last.slot = slot
+
+
+@contextmanager
+def ending(sequences: list[Sequence]) -> Iterator[None]:
+    """End `sequences` with the error that is raised inside, and carry on."""
+    try:
+        yield
+    except Exception as error:
+        for sequence in sequences:
+            if sequence.finish_reason is None:
+                sequence.finish("error", error)
 
 
 def little_padding(prompts: Items[np.ndarray]) -> bool:

@@ -62,7 +62,7 @@ class CausalLM:
     ) -> list[list[Generated]]:
         """`num_return_sequences` sequences for each prompt `[tokens]`: beams prompt by prompt, others in one run."""
         if config.num_beams > 1:
-            return [[*search_beams(self.engine, prompt, config, decode, row)] for row, prompt in enumerate(prompts)]
+            return [[*search_beams(self.engine, prompt, config, decode)] for prompt in prompts]
         groups = [
             [self.request(prompt, config, decode, row) for row in range(config.num_return_sequences)]
             for prompt in prompts

@@ -56,14 +56,16 @@ class SlotCache:
         return True
 
     def _grow(self, slots: int, length: int) -> None:
-        for layer, (kv_heads, head_dim) in enumerate(self.layers):
-            for part in ("key", "value"):
-                name = f"past_key_values.{layer}.{part}"
-                old = self.buffers.get(name)
-                grown = reserve((slots, kv_heads, length, head_dim), self.dtype)
-                if old is not None:
-                    grown[: self.slots, :, : self.length] = old
-                self.buffers[name] = grown
+        # All or nothing, so that a refusal leaves running rows as they are. Pages take memory when they are written,
+        # and each old buffer goes as soon as it is copied: the peak is one layer above the new size.
+        grown = {
+            f"past_key_values.{layer}.{part}": reserve((slots, kv_heads, length, head_dim), self.dtype)
+            for layer, (kv_heads, head_dim) in enumerate(self.layers)
+            for part in ("key", "value")
+        }
+        for name in list(self.buffers):
+            grown[name][: self.slots, :, : self.length] = self.buffers.pop(name)
+        self.buffers = grown
         self.slots, self.length = slots, length
 
     def copy(self, source: int, target: int, length: int) -> None:

@@ -5,12 +5,15 @@ Source of the behaviour: transformers 5.23 `pipelines/base.py` (`Pipeline.__call
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from inspect import signature
 from itertools import islice
 from typing import Any
 
 from runtime.bundle import Bundle
 from runtime.errors import InputError
+from runtime.tokenizer import Tokenizer
 
 
 class Pipeline:
@@ -24,7 +27,13 @@ class Pipeline:
     task: str
 
     def __init__(
-        self, bundle: Bundle, provider: str = "cpu", threads: int | None = None, batch_size: int = 1, **kwargs: Any
+        self,
+        bundle: Bundle,
+        provider: str = "cpu",
+        threads: int | None = None,
+        batch_size: int = 1,
+        num_workers: int | None = None,
+        **kwargs: Any,
     ) -> None:
         self.bundle = bundle
         self.manifest = bundle.manifest
@@ -39,7 +48,8 @@ class Pipeline:
     ) -> Any:
         """HF's rules: a list gives a list, a generator or dataset gives an iterator, anything else one answer.
 
-        `num_workers` is accepted and has no effect: preprocessing is not what takes the time.
+        `num_workers` is accepted, here and by the constructor, and has no effect: preprocessing takes no time to
+        speak of. Raises `InputError` (a `ValueError`) for what the task cannot take.
         """
         size = self.batch_size if batch_size is None else check_batch_size(batch_size)
         parameters = self._parameters(kwargs)
@@ -117,7 +127,9 @@ def name_item(index: int, batch_size: int, preprocess: Any, item: Any, kwargs: d
     try:
         prepared: dict[str, Any] = preprocess(item, **kwargs)
     except InputError as error:
-        raise InputError(f"item {index}: {error}") if batch_size > 1 else error from error
+        if batch_size == 1:
+            raise
+        raise InputError(f"item {index}: {error}") from error
     return prepared
 
 
@@ -133,6 +145,15 @@ def iterate(inputs: Any) -> Iterator[Any]:
     if hasattr(inputs, "__iter__"):
         return iter(inputs)
     return (inputs[index] for index in range(len(inputs)))
+
+
+def check_tokenizer_arguments(kwargs: Mapping[str, Any]) -> None:
+    """Raise `InputError` for a keyword that `Tokenizer.__call__` does not have."""
+    known = [p.name for p in signature(Tokenizer.__call__).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    unknown = sorted(set(kwargs) - set(known))
+    if unknown:
+        close = get_close_matches(unknown[0], known, n=1)
+        raise InputError(f"unknown argument {unknown[0]!r}" + (f": did you mean {close[0]!r}?" if close else ""))
 
 
 def batches(items: Iterable[Any], size: int) -> Iterator[tuple[int, list[Any]]]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from runtime.errors import InputError
-from runtime.pipelines.base import Pipeline
+from runtime.pipelines.base import Pipeline, check_tokenizer_arguments
 from runtime.session import open_session
 from runtime.tokenizer import Tokenizer
 
@@ -86,6 +86,7 @@ class TextClassificationPipeline(Pipeline):
     def _sanitize_parameters(
         self, function_to_apply: str | None = None, top_k: Any = "", **tokenizer_kwargs: Any
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        check_tokenizer_arguments(tokenizer_kwargs)
         post: dict[str, Any] = {}
         if isinstance(top_k, int) or top_k is None:
             post |= {"top_k": top_k, "_legacy": False}

@@ -3,8 +3,9 @@
 Generation itself is the engine's: prompts of different lengths share steps without padding. `batch_size` says how many
 prompts are generated at the same time.
 
-Difference from HF, on purpose: a sequence that reaches the model's context ends there (finish reason "length") where HF
-runs into an index error.
+Differences from HF, on purpose: a sequence that reaches the model's context ends there (finish reason "length") where
+HF runs into an index error; and no answer holds padding, where HF fills up the shorter ones of a batch or of
+`num_return_sequences` (seen with `return_tensors=True` or `skip_special_tokens=False`).
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from runtime.errors import InputError
 from runtime.generation.config import GenerationConfig, resolve
 from runtime.generation.model import DEFAULT_SLOTS, CausalLM, as_ids, open_runner
 from runtime.generation.stream import TextStream
-from runtime.pipelines.base import Pipeline
-from runtime.pipelines.chat import Chat, as_chat, is_chat
+from runtime.pipelines.base import Pipeline, check_tokenizer_arguments
+from runtime.pipelines.chat import Chat, as_chat, find_chats
 from runtime.tokenizer import DecodeStream, Tokenizer
 
 TOKENIZER_ARGUMENTS = ("add_special_tokens", "padding", "truncation")
+RETURN_TYPES = ("tensors", "new_text", "full_text")  # in the order of HF's enum
 
 
 class TextGenerationPipeline(Pipeline):
@@ -42,23 +44,22 @@ class TextGenerationPipeline(Pipeline):
         self._max_length_limit = max_length_limit
         super().__init__(*args, **kw)
 
-    def __call__(self, inputs: Any, **kwargs: Any) -> Any:
-        if isinstance(inputs, (list, tuple)):
-            if not inputs:
-                raise InputError("text-generation needs at least one prompt, the list is empty")
-            inputs = Chat(list(inputs)) if is_chat(inputs) else [as_chat(item) for item in inputs]
-        return super().__call__(inputs, **kwargs)
+    def __call__(self, text_inputs: Any, **kwargs: Any) -> Any:  # type: ignore[override]  # HF's name here
+        if isinstance(text_inputs, (list, tuple)) and not text_inputs:
+            raise InputError("text-generation needs at least one prompt, the list is empty")
+        return super().__call__(find_chats(text_inputs), **kwargs)
 
     def submit(self, text: Any, **kwargs: Any) -> TextStream:
         """Start generating in the background; iterate over the answer for pieces of new text. Thread-safe."""
         pre, forward, post = self._parameters(kwargs)
-        inputs = self.preprocess(as_chat(text), **pre)
-        config = self._config(forward)
+        inputs = self.preprocess(text, **pre)
+        config = self._config(**forward)
         if config.num_beams > 1 or config.num_return_sequences > 1:
             raise InputError("streaming gives one sequence: num_beams and num_return_sequences must be 1")
-        sequence = self.model.request(as_ids(inputs["input_ids"]), config, self._decode_raw)
-        self.model.engine.start()
+        prompt = self._prompt(as_ids(inputs["input_ids"]), config)
+        sequence = self.model.request(prompt, config, self._decode_raw)
         self.model.engine.submit(sequence)
+        self.model.engine.start()
         return TextStream(sequence, DecodeStream(self.tokenizer, post.get("skip_special_tokens", True)))
 
     def preprocess(
@@ -73,6 +74,7 @@ class TextGenerationPipeline(Pipeline):
         **kwargs: Any,
     ) -> dict[str, Any]:
         """Tokenise a prompt or render and tokenise a chat: `input_ids` int64 `[1, tokens]`, and the prompt itself."""
+        inputs = as_chat(inputs)
         names = (*TOKENIZER_ARGUMENTS, "max_length")
         options = {name: kwargs[name] for name in names if kwargs.get(name) is not None}
         options |= tokenizer_encode_kwargs or {}
@@ -80,6 +82,7 @@ class TextGenerationPipeline(Pipeline):
             options.pop("add_special_tokens", None)
             ids = self._chat_ids(inputs, continue_final_message, tools, documents, options)
         elif isinstance(inputs, str):
+            check_tokenizer_arguments(options)
             ids = self.tokenizer(prefix + inputs, **options)["input_ids"]
         else:
             raise InputError(f"text-generation takes a text or a chat, not {type(inputs).__name__}")
@@ -170,7 +173,7 @@ class TextGenerationPipeline(Pipeline):
     def _forward_batch(
         self, items: list[dict[str, Any]], prefix_length: int = 0, **kwargs: Any
     ) -> list[dict[str, Any]]:
-        config = self._config(kwargs, prefix_length)
+        config = self._config(prefix_length, **kwargs)
         prompts = [self._prompt(as_ids(item["input_ids"]), config) for item in items]
         groups = self.model.generate(prompts, config, self._decode_raw)
         return [
@@ -184,7 +187,7 @@ class TextGenerationPipeline(Pipeline):
             for item, group in zip(items, groups, strict=True)
         ]
 
-    def _config(self, kwargs: dict[str, Any], prefix_length: int = 0) -> GenerationConfig:
+    def _config(self, prefix_length: int = 0, **kwargs: Any) -> GenerationConfig:
         config = resolve(self.manifest.generation, **kwargs)
         if not prefix_length:
             return config
@@ -242,7 +245,7 @@ def given(arguments: dict[str, Any]) -> dict[str, Any]:
 def choose_return_type(full: bool | None, tensors: bool | None, text: bool | None, chosen: Any) -> str | None:
     """HF's rules for `return_full_text`, `return_tensors`, `return_text`: they exclude each other."""
     if chosen is not None:
-        return str(getattr(chosen, "name", chosen)).lower()
+        return return_type_name(chosen)
     if full is not None and text is not None:
         raise InputError("`return_text` is mutually exclusive with `return_full_text`")
     if full is not None and tensors is not None:
@@ -252,6 +255,14 @@ def choose_return_type(full: bool | None, tensors: bool | None, text: bool | Non
     if tensors is not None and text is not None:
         raise InputError("`return_text` is mutually exclusive with `return_tensors`")
     return "tensors" if tensors is not None else None
+
+
+def return_type_name(chosen: Any) -> str:
+    """One of `RETURN_TYPES`: by name in any case, by HF's number, or from HF's `ReturnType` itself."""
+    name = RETURN_TYPES[chosen] if chosen in range(len(RETURN_TYPES)) else str(getattr(chosen, "name", chosen)).lower()
+    if name not in RETURN_TYPES:
+        raise InputError(f"return_type {chosen!r} is unknown: use one of {', '.join(RETURN_TYPES)}")
+    return name
 
 
 def full_text(prompt: Any, text: str, continue_final_message: bool | None) -> Any:
