@@ -46,7 +46,7 @@ def trace(job: Job, checkpoint: Checkpoint) -> Traced:
     if job.row.kind == "causal-lm":
         return trace_causal_lm(checkpoint.model, job.options.opset, job.options.max_length)
     names = [name for name in describe_tokenizer(checkpoint.tokenizer).model_input_names if accepts(checkpoint, name)]
-    return trace_encoder(checkpoint.model, names, job.options.opset)
+    return trace_encoder(checkpoint.model, names, job.row.outputs, job.options.opset)
 
 
 def accepts(checkpoint: Checkpoint, name: str) -> bool:

@@ -24,12 +24,20 @@ class TaskRow:
     modality: Literal["text"]
     pipeline: str  # name of the HF pipeline whose answers the bundle reproduces
     peft_type: str = ""  # peft.TaskType of its adapters
+    # Encoders: the model outputs that become graph outputs, with the names of their free dimensions.
+    outputs: tuple[tuple[str, tuple[str | None, ...]], ...] = ()
 
 
 _ROWS = [
     TaskRow("text-generation", "AutoModelForCausalLM", "causal-lm", "text", "text-generation", "CAUSAL_LM"),
     TaskRow(
-        "text-classification", "AutoModelForSequenceClassification", "encoder", "text", "text-classification", "SEQ_CLS"
+        "text-classification",
+        "AutoModelForSequenceClassification",
+        "encoder",
+        "text",
+        "text-classification",
+        "SEQ_CLS",
+        outputs=(("logits", ("batch", None)),),
     ),
 ]
 TASKS: dict[str, TaskRow] = {row.name: row for row in _ROWS}

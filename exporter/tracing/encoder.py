@@ -6,6 +6,7 @@ the answer (own attention code, causal attention), the model is traced as it is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,49 +16,59 @@ from exporter.tracing.attention import MHA, Context, attention_context, attentio
 from exporter.tracing.causal_lm import Traced
 from exporter.tracing.probe import probe_encoder
 
+# The model outputs that become graph outputs, with the names of their free dimensions.
+Outputs = Sequence[tuple[str, Sequence[str | None]]]
 AUTO = torch.export.Dim.AUTO
 # Different from each other and from likely constants of a model; the second row is padded.
 BATCH, LENGTH, PADDED = 3, 11, 4
 
 
 class EncoderStep(torch.nn.Module):  # type: ignore[misc]
-    """Token ids, mask (and types) -> float32 logits."""
+    """Token ids, mask (and types) -> the outputs of the task, as float32."""
 
-    def __init__(self, model: Any, names: list[str], emit: bool) -> None:
+    def __init__(self, model: Any, names: list[str], outputs: list[str], emit: bool) -> None:
         super().__init__()
         self.model = model
         self.names = names
+        self.outputs = outputs
         self.emit = emit
 
-    def forward(self, tensors: list[torch.Tensor]) -> torch.Tensor:
+    def forward(self, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
         inputs = dict(zip(self.names, tensors, strict=True))
         with attention_context(Context(emit=self.emit)):
-            logits: torch.Tensor = self.model(**inputs, **no_cache(self.model)).logits
-        return logits.to(torch.float32)
+            output = self.model(**inputs, **no_cache(self.model))
+        return [output[name].to(torch.float32) for name in self.outputs]
 
 
-def trace_encoder(model: Any, input_names: list[str], opset: int) -> Traced:
-    """Trace a sequence classifier. input_names: what its tokenizer gives (`input_ids`, `attention_mask`, ...)."""
+def trace_encoder(model: Any, input_names: list[str], outputs: Outputs, opset: int) -> Traced:
+    """Trace an encoder.
+
+    input_names: what its tokenizer gives (`input_ids`, `attention_mask`, ...). outputs: of the model, by name, with
+    the names of their free dimensions.
+    """
     inputs = sample_inputs(model, input_names)
-    probe = probe_encoder(model, {**inputs, **no_cache(model)})
+    probe = probe_encoder(model, {**inputs, **no_cache(model)}, outputs[0][0])
     if not probe.fits:
-        return Traced({"model": trace(encoder_request(model, inputs, opset, emit=False))}, "plain", probe.reason)
+        graph = trace(encoder_request(model, inputs, outputs, opset, emit=False))
+        return Traced({"model": graph}, "plain", probe.reason)
     with attention_implementation(model, MHA):
-        graph = trace(encoder_request(model, inputs, opset, emit=True))
+        graph = trace(encoder_request(model, inputs, outputs, opset, emit=True))
     return Traced({"model": graph}, "emission", "every layer's attention is MultiHeadAttention")
 
 
-def encoder_request(model: Any, inputs: dict[str, torch.Tensor], opset: int, emit: bool) -> TraceRequest:
+def encoder_request(
+    model: Any, inputs: dict[str, torch.Tensor], outputs: Outputs, opset: int, emit: bool
+) -> TraceRequest:
     """Batch and sequence are free."""
-    names = list(inputs)
+    names, output_names = list(inputs), [name for name, _ in outputs]
     return TraceRequest(
-        module=EncoderStep(model, names, emit).eval(),
+        module=EncoderStep(model, names, output_names, emit).eval(),
         kwargs={"tensors": list(inputs.values())},
         dims={"tensors": [{0: AUTO, 1: AUTO}] * len(names)},
         input_names=names,
         input_dims=[["batch", "sequence"]] * len(names),
-        output_names=["logits"],
-        output_dims=[["batch", None]],
+        output_names=output_names,
+        output_dims=[dims for _, dims in outputs],
         opset=opset,
         caches_of=model,
     )

@@ -55,22 +55,27 @@ def probe_decoder(model: Any, input_ids: torch.Tensor) -> Probe:
     return verdict
 
 
-def probe_encoder(model: Any, inputs: dict[str, torch.Tensor]) -> Probe:
+def probe_encoder(model: Any, inputs: dict[str, Any], output: str = "logits") -> Probe:
     """Can this encoder's attention run on MultiHeadAttention? `inputs` must hold real padding."""
-    verdict = _compare(model, MHA, inputs, inputs, Context())
+    verdict = _compare(model, MHA, inputs, inputs, Context(), output)
     if verdict.fits and not verdict.calls:
         return Probe("its attention does not go through transformers' attention interface")
     return verdict
 
 
 def _compare(
-    model: Any, implementation: str, reference_inputs: dict[str, Any], inputs: dict[str, Any], context: Context
+    model: Any,
+    implementation: str,
+    reference_inputs: dict[str, Any],
+    inputs: dict[str, Any],
+    context: Context,
+    output: str = "logits",
 ) -> Probe:
     try:
         with torch.no_grad():
-            expected = model(**reference_inputs).logits
+            expected = model(**reference_inputs)[output]
             with attention_implementation(model, implementation), attention_context(context):
-                found = model(**inputs).logits
+                found = model(**inputs)[output]
     except UnsupportedAttentionError as error:
         return Probe(str(error))
     except Exception as error:  # any model code may fail on a foreign cache: that is a verdict, not a crash
