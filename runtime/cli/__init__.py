@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from difflib import get_close_matches
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -37,6 +37,15 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(import_module(module), name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's, with the closest name in the error for an unknown one."""
+        close = get_close_matches(args[0], COMMANDS, n=1) if args[0] not in COMMANDS else []
+        if close:
+            ctx.fail(f"No such command '{args[0]}'. Did you mean {close[0]}?")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List names and lines of the table."""
         with formatter.section("Commands"):
@@ -60,15 +69,29 @@ def main() -> None:
     run_command(cli)
 
 
-def run_command(command: Callable[..., Any], **kwargs: Any) -> None:
-    """Run a click command; mistakes of the user end it with one line and exit code 1, without a traceback."""
+def run_command(command: click.Command, **kwargs: Any) -> None:
+    """Run a click command and exit: mistakes of the user and the system's refusals end it with one line, code 1.
+
+    Ctrl-C ends it with 130, the shell's convention; wrong usage with click's 2.
+    """
     try:
-        command(**kwargs)
-    except OnwardError as error:
-        click.echo(click.style("error: ", fg="red", bold=True, reset=True) + str(error), err=True)
-        sys.exit(1)
-    except KeyboardInterrupt:
+        # Not standalone: click would turn Ctrl-C into exit code 1.
+        sys.exit(command(standalone_mode=False, **kwargs))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(0)
+    except OnwardError as error:
+        fail(str(error))
+    except MemoryError:
+        fail("out of memory: close other programs, or take a machine with more")
+    except OSError as error:  # a file system's: no space, no permission, too large, too many open files
+        fail(" ".join(str(part) for part in (error.strerror or error, error.filename) if part is not None))
+
+
+def fail(message: str) -> NoReturn:
+    """End with one line on standard error and code 1."""
+    click.echo(click.style("error: ", fg="red", bold=True, reset=True) + message, err=True)
+    sys.exit(1)

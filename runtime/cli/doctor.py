@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import sys
+import tempfile
+from pathlib import Path
 
 import click
 
@@ -51,16 +54,24 @@ def provider_state(provider: str) -> str:
     try:
         check_provider(provider)
     except ProviderError as error:
-        return f"[yellow]{error}[/]"
+        return warning(error)
     return "[green]available[/]"
 
 
 def server_state() -> str:
     """Where the server is that `onward serve` would start."""
     from runtime.errors import OnwardError
-    from runtime.triton.server import find_server
+    from runtime.triton.installation import find_installation
 
-    try:
-        return str(find_server())
-    except OnwardError as error:
-        return f"[yellow]{str(error).splitlines()[0]}[/]"
+    with tempfile.TemporaryDirectory(prefix="onward-doctor-") as scratch:
+        try:
+            return str(find_installation(sys.executable, Path(scratch)).program)
+        except OnwardError as error:
+            return warning(error)
+
+
+def warning(error: Exception) -> str:
+    """An error's message in yellow; its brackets (`onward[gpu]`) are no markup."""
+    from rich.markup import escape
+
+    return f"[yellow]{escape(str(error))}[/]"

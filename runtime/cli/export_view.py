@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -60,7 +61,7 @@ def show_result(console: Console, result: ExportResult) -> None:
     manifest = result.manifest
     table = Table(title=f"{manifest.name}, version {manifest.version}", title_justify="left", show_header=False)
     table.add_row("task", f"{manifest.task} ({manifest.architecture}, {manifest.precision})")
-    table.add_row("path", f"{manifest.path}: {manifest.path_reason}")
+    table.add_row("path", Text(f"{manifest.path}: {manifest.path_reason}"))
     for name, graph in manifest.graphs.items():
         top = ", ".join(f"{count} {op}" for op, count in list(graph.nodes.items())[:4])
         table.add_row(f"graph {name}", f"{sum(graph.nodes.values())} nodes ({top}, …)")
@@ -70,8 +71,12 @@ def show_result(console: Console, result: ExportResult) -> None:
     table.add_row("time", f"{sum(result.seconds.values()):.1f} s")
     console.print(table)
     question = '"Hello"' if manifest.task == "text-generation" else '"I love this!"'
-    console.print("[bold]Run it[/]     ", f"onward run {result.directory} {question}", soft_wrap=True, highlight=False)
-    console.print("[bold]Serve it[/]   ", f"onward serve {result.directory.parent}", soft_wrap=True, highlight=False)
+    for title, line in (
+        ("Run it", f"onward run {quote(str(result.directory))} {question}"),
+        ("Serve it", f"onward serve {quote(str(result.directory.parent))}"),
+    ):
+        # Not wrapped and without markup: it is there to be copied.
+        console.print(Text(f"{title:<11}", style="bold"), line, soft_wrap=True, highlight=False, markup=False)
 
 
 def show_checks(console: Console, checks: list[Check]) -> None:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import click
+import msgspec
 
 from runtime.errors import InputError
+
+# The named options that a task has a use for.
+NAMED_OPTIONS = {
+    "text-generation": ("max_new_tokens", "seed", "greedy"),
+    "text-classification": ("top_k",),
+}
 
 
 @click.command(context_settings={"ignore_unknown_options": False})
@@ -38,9 +46,10 @@ def run(
 
     pipe = pipeline(task, bundle, provider=provider, threads=threads)
     kwargs = call_arguments(pipe.task, **given)
+    check_arguments(pipe, kwargs)
     question = read_input(text)
     try:
-        if pipe.task == "text-generation" and not as_json:
+        if not as_json and can_stream(pipe, kwargs):
             stream(pipe, question, kwargs)
         else:
             show(pipe(question, **kwargs), as_json)
@@ -50,14 +59,46 @@ def run(
 
 def call_arguments(task: str, options: tuple[str, ...], greedy: bool, **given: Any) -> dict[str, Any]:
     """The pipeline's arguments: named options that were given, then NAME=JSON pairs."""
-    names = {"text-generation": ("max_new_tokens", "seed"), "text-classification": ("top_k",)}.get(task, ())
-    for name, value in given.items():
-        if value is not None and name not in names:
-            raise InputError(f"--{name.replace('_', '-')} means nothing for {task}")
-    arguments = {name: given[name] for name in names if given[name] is not None}
-    if greedy:
+    arguments = {name: value for name, value in {**given, "greedy": greedy or None}.items() if value is not None}
+    for name in arguments:
+        if name not in NAMED_OPTIONS[task]:
+            raise InputError(f"--{name.replace('_', '-')} means nothing for {task}; -o passes any of its arguments")
+    if arguments.pop("greedy", False):
         arguments["do_sample"] = False
     return arguments | dict(parse_option(option) for option in options)
+
+
+def check_arguments(pipe: Any, arguments: dict[str, Any]) -> None:
+    """Raise `InputError` for a name or type that the pipeline would not take; text generation looks after its own."""
+    if pipe.task == "text-generation":
+        return
+    known = tokenising_arguments(pipe)
+    for name, value in arguments.items():
+        if name not in known:
+            close = get_close_matches(name, sorted(known), n=1, cutoff=0.5)
+            hint = f"; did you mean {close[0]}?" if close else f": it has {', '.join(sorted(known))}"
+            raise InputError(f"{pipe.task} has no argument {name!r}{hint}")
+        try:
+            msgspec.convert(value, known[name])
+        except msgspec.ValidationError as error:
+            raise InputError(f"{name}={value!r}: {error}") from error
+
+
+def tokenising_arguments(pipe: Any) -> dict[str, Any]:
+    """Name -> type of what a pipeline takes that hands all keywords it does not know to its tokenizer."""
+    own, tokenizer = get_type_hints(pipe._sanitize_parameters), get_type_hints(pipe.tokenizer.__call__)
+    # What changes the shape of the inputs or adds columns that no model reads is for the tokenizer's own callers.
+    useless = {"text", "text_pair", "stride", "is_split_into_words", "tokenizer_kwargs", "return"}
+    kept = {name: hint for name, hint in (own | tokenizer).items() if name not in useless}
+    return {name: hint for name, hint in kept.items() if not name.startswith("return_")} | {"batch_size": int}
+
+
+def can_stream(pipe: Any, kwargs: dict[str, Any]) -> bool:
+    """Whether the answer is one text that grows: not with several sequences at once."""
+    if pipe.task != "text-generation":
+        return False
+    counts = [kwargs.get(name, pipe.manifest.generation.get(name)) for name in ("num_beams", "num_return_sequences")]
+    return all(count in (None, 1) for count in counts)
 
 
 def parse_option(option: str) -> tuple[str, Any]:
@@ -75,7 +116,7 @@ def read_input(text: str | None) -> str:
     """The argument, or standard input without its last newline."""
     if text is not None:
         return text
-    if sys.stdin.isatty():
+    if sys.stdin is None or sys.stdin.isatty():
         raise InputError("nothing to answer: give a text, or pipe one in")
     try:
         return sys.stdin.buffer.read().decode("utf-8").removesuffix("\n")
@@ -97,12 +138,14 @@ def stream(pipe: Any, question: str, kwargs: dict[str, Any]) -> None:
 
 
 def show(answer: Any, as_json: bool) -> None:
-    """Print an answer: as JSON, or one `score  label` per line for rankings."""
+    """Print an answer: as JSON, or one `score  label` per line for rankings, one text for each that was generated."""
     if as_json:
         click.echo(json.dumps(answer, ensure_ascii=False, default=float))
         return
     for item in answer if isinstance(answer, list) else [answer]:
         if isinstance(item, dict) and {"label", "score"} <= item.keys():
             click.echo(f"{item['score']:.4f}  {item['label']}")
+        elif isinstance(item, dict) and isinstance(item.get("generated_text"), str):
+            click.echo(item["generated_text"])
         else:
             click.echo(json.dumps(item, ensure_ascii=False, default=float))

@@ -21,10 +21,11 @@ def tasks(as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2))
         return
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
-    table = Table("task", "also called", "takes", "gives")
+    names = Column("task", no_wrap=True), Column("also called", no_wrap=True)
+    table = Table(*names, Column("takes", overflow="fold"), Column("gives", overflow="fold"))
     for row in TASKS.values():
         table.add_row(row.name, ", ".join(row.aliases), Text(row.inputs), Text(row.outputs))
     Console().print(table)
