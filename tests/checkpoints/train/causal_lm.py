@@ -1,4 +1,4 @@
-"""Train the small GPT-2 of this folder: ``python -m tests.checkpoints.train.causal_lm`` (about 5 minutes on 2 cores).
+"""Train the small GPT-2 of this folder: ``python -m tests.checkpoints.train.causal_lm`` (about 10 minutes of one core).
 
 Text: the Python language reference and the standard library's docstrings, as found in the running Python
 (see ``corpus.py``), under the PSF License Agreement, version 2.

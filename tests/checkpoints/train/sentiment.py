@@ -1,4 +1,4 @@
-"""Train the small sentiment classifier: ``python -m tests.checkpoints.train.sentiment`` (about 4 minutes on 2 cores).
+"""Train the small sentiment classifier: ``python -m tests.checkpoints.train.sentiment`` (about 5 minutes of one core).
 
 Text: sentences composed by ``grammar.py`` and hand-written ones (``data/sentiment_{negative,positive}.txt``), all
 written for this project. Two sets are never trained on:
