@@ -36,7 +36,7 @@ class CancellationWatch:
     """One thread that asks for all running requests; it sleeps while there are none."""
 
     def __init__(self) -> None:
-        self._watched: set[Watched] = set()
+        self._watched: dict[Watched, None] = {}  # in order of arrival
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="cancellation-watch", daemon=True)
@@ -46,14 +46,14 @@ class CancellationWatch:
         """Watch a sender until `remove`."""
         watched = Watched(sender, on_cancel)
         with self._changed:
-            self._watched.add(watched)
+            self._watched[watched] = None
             self._changed.notify()
         return watched
 
     def remove(self, watched: Watched) -> None:
         """Stop watching; once this returns the sender is not asked again."""
         with self._changed:
-            self._watched.discard(watched)
+            self._watched.pop(watched, None)
         watched.release()
 
     def close(self) -> None:
@@ -69,7 +69,8 @@ class CancellationWatch:
                 self._changed.wait_for(lambda: self._watched or self._closed)
                 if self._closed:
                     return
-                current = list(self._watched)
+                # The newest first: those that still wait for a slot go before the slots of others become free.
+                current = list(reversed(self._watched))
             for watched in current:
                 watched.check()
             with self._changed:

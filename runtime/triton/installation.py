@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,19 +26,36 @@ class Installation:
     environment: dict[str, str] = field(default_factory=dict)
 
 
-def find_installation(python: str | Path, scratch: Path) -> Installation:
-    """The tritonserver to use; its models run in the environment of `python`.
+def find_server(python: str | Path = sys.executable) -> Path:
+    """The tritonserver program that would run models in the environment of `python`.
 
-    `scratch` is an empty directory that has to live as long as the server does. Raises `ServerError` when there is no
-    server, or when its Python backend would hand wrong values to that environment's numpy.
+    Raises `ServerError` when there is none, or when its Python backend would hand wrong values to that environment's
+    numpy.
+    """
+    return _locate(inspect(python), python)
+
+
+def find_installation(python: str | Path, scratch: Path) -> Installation:
+    """How to start the server that `find_server` finds.
+
+    `scratch` is an empty directory that has to live as long as the server does. Raises `ServerError`.
     """
     interpreter = inspect(python)
+    program = _locate(interpreter, python)
+    if interpreter.pytriton and program.is_relative_to(interpreter.pytriton):
+        return _wheel(interpreter, program, python, scratch)
+    return Installation(program, environment=_python_first(python))
+
+
+def _locate(interpreter: Interpreter, python: str | Path) -> Path:
     on_path = shutil.which("tritonserver")
     if on_path:
         refuse_numpy_2(interpreter, release=os.environ.get("NVIDIA_TRITON_SERVER_VERSION", ""))
-        return Installation(Path(on_path), environment=_python_first(python))
+        return Path(on_path)
     if interpreter.pytriton:
-        return _wheel(interpreter, Path(interpreter.pytriton), python, scratch)
+        if interpreter.pytriton_version == _WHEEL_WITH_OLD_BACKEND:
+            refuse_numpy_2(interpreter, release="24.10")
+        return Path(interpreter.pytriton) / "tritonserver" / "bin" / "tritonserver"
     raise ServerError(
         f"no tritonserver: neither on PATH nor in the environment of {python} (pip install --no-deps {WHEEL} "
         f"'numpy<2' puts it there); or serve from the image: {docker_command()}"
@@ -63,11 +81,9 @@ def refuse_numpy_2(interpreter: Interpreter, release: str) -> None:
         )
 
 
-def _wheel(interpreter: Interpreter, pytriton: Path, python: str | Path, scratch: Path) -> Installation:
+def _wheel(interpreter: Interpreter, program: Path, python: str | Path, scratch: Path) -> Installation:
     """The server inside the wheel: its Python backend finds its stub only in a directory arranged like an install."""
-    if interpreter.pytriton_version == _WHEEL_WITH_OLD_BACKEND:
-        refuse_numpy_2(interpreter, release="24.10")
-    server = pytriton / "tritonserver"
+    server = program.parents[1]
     backends = _arrange_backends(server, interpreter.version, scratch)
     libraries = scratch / "lib"
     libraries.mkdir()
@@ -76,7 +92,7 @@ def _wheel(interpreter: Interpreter, pytriton: Path, python: str | Path, scratch
     (libraries / shared.name).symlink_to(shared)
     path = os.pathsep.join(filter(None, [str(libraries), os.environ.get("LD_LIBRARY_PATH", "")]))
     return Installation(
-        server / "bin" / "tritonserver",
+        program,
         [f"--backend-directory={backends}", f"--cache-directory={server / 'caches'}"],
         {**_python_first(python), "LD_LIBRARY_PATH": path},
     )

@@ -18,8 +18,10 @@ from pathlib import Path
 from types import TracebackType
 
 from runtime.triton.errors import ServerError
-from runtime.triton.installation import Installation, find_installation
+from runtime.triton.installation import Installation, find_installation, find_server
 from runtime.triton.ports import choose_ports
+
+__all__ = ["ServedModel", "TritonServer", "find_server"]
 
 EXIT_TIMEOUT = 5  # seconds the server waits for requests that still run when it is told to stop
 _KILL_AFTER = EXIT_TIMEOUT + 5

@@ -12,10 +12,6 @@ import pytest
 from runtime.triton.server import TritonServer
 from tests.triton.server_venv import server_python as make_server_venv
 
-CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
-CAUSAL_LM = "gpt2-docs"
-CLASSIFIER = "sentiment"
-
 
 @pytest.fixture(scope="session")
 def server_python() -> Path:
@@ -23,17 +19,6 @@ def server_python() -> Path:
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         pytest.skip("the nvidia-pytriton wheel, and so its tritonserver, exists for Linux on x86-64 only")
     return make_server_venv()
-
-
-@pytest.fixture(scope="session")
-def exported_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model repository with an exported causal LM and an exported sentiment classifier."""
-    from exporter import export
-
-    repository = tmp_path_factory.mktemp("model_repository")
-    export(CHECKPOINTS / "tiny-gpt2-python-docs", task="text-generation", output=repository, name=CAUSAL_LM)
-    export(CHECKPOINTS / "tiny-bert-sentiment", task="text-classification", output=repository, name=CLASSIFIER)
-    return repository
 
 
 @pytest.fixture(scope="session")
@@ -47,16 +32,18 @@ def server(exported_repository: Path, server_python: Path) -> Iterator[TritonSer
 
 
 @pytest.fixture(scope="session")
-def local_classifier(exported_repository: Path) -> Any:
+def local_classifier(classifier_bundle: Path) -> Any:
+    """The same bundle without Triton."""
     from runtime import pipeline
 
-    return pipeline("text-classification", exported_repository / CLASSIFIER)
+    return pipeline("text-classification", classifier_bundle)
 
 
 @pytest.fixture(scope="session")
-def local_generator(exported_repository: Path) -> Iterator[Any]:
+def local_generator(causal_lm_bundle: Path) -> Iterator[Any]:
+    """The same bundle without Triton."""
     from runtime import pipeline
 
-    pipe = pipeline("text-generation", exported_repository / CAUSAL_LM)
+    pipe = pipeline("text-generation", causal_lm_bundle)
     yield pipe
     pipe.close()

@@ -13,7 +13,7 @@ import tritonclient.http
 from numpy.typing import NDArray
 
 from runtime.triton.server import TritonServer
-from tests.triton.conftest import CLASSIFIER
+from tests.conftest import CLASSIFIER
 from tests.triton.wire import generate
 
 pytestmark = pytest.mark.triton

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tritonclient.http
+import tritonclient.grpc
 from tritonclient.utils import InferenceServerException
 
 from runtime.triton.server import TritonServer
-from tests.triton.conftest import CAUSAL_LM, CLASSIFIER
-from tests.triton.wire import generate, generate_stream, post
+from tests.conftest import CAUSAL_LM, CLASSIFIER
+from tests.triton.wire import GrpcStream, generate, generate_stream, post
 
 pytestmark = pytest.mark.triton
 
@@ -55,7 +55,6 @@ def test_the_classifier_says_what_is_wrong(server: TritonServer, inputs: dict[st
 
 
 GENERATOR_FAULTS: list[tuple[dict[str, Any], str]] = [
-    ({}, "missing required input(s) ['text_input']"),
     ({"text_input": "def", "temperature": -1.0}, "temperature is -1.0; it must be 0 (greedy) or more"),
     ({"text_input": "def", "top_p": 1.5}, "top_p is 1.5; it must be above 0 and at most 1"),
     ({"text_input": "def", "top_p": 0.0}, "top_p is 0.0; it must be above 0 and at most 1"),
@@ -64,7 +63,6 @@ GENERATOR_FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"text_input": "def", "repetition_penalty": 0.0}, "repetition_penalty is 0.0; it must be above 0"),
     ({"text_input": "def", "presence_penalty": 0.5}, "presence_penalty is not supported; leave it at 0"),
     ({"text_input": "x" * (MIB + 1)}, "text_input[0] has 1048577 bytes; this server takes at most 1048576"),
-    ({"text_input": ["def", "class"]}, "batch-size must be <= 1"),
 ]
 
 
@@ -76,6 +74,25 @@ def test_the_generator_says_what_is_wrong(server: TritonServer, inputs: dict[str
     assert is_for_people(answer["error"])
     events = generate_stream(server, CAUSAL_LM, **inputs, stream=True)
     assert [event["error"] for event in events] == [answer["error"]]
+
+
+def test_what_triton_itself_refuses_for_the_generator(server: TritonServer) -> None:
+    status, answer = generate(server, CAUSAL_LM)
+    assert status == 400
+    assert "missing required input(s) ['text_input']" in answer["error"]
+    status, answer = generate(server, CAUSAL_LM, text_input=["def", "class"])
+    assert status == 400
+    assert "batch-size must be <= 1" in answer["error"]
+
+
+def test_optional_inputs_without_the_text_are_not_enough(server: TritonServer) -> None:
+    """Triton 24.10 counts inputs: one optional input passes for the required one."""
+    status, answer = generate(server, CAUSAL_LM, max_tokens=4)
+    assert status == 400
+    assert "text_input" in answer["error"]
+    status, answer = generate(server, CLASSIFIER, top_k=1)
+    assert status == 400
+    assert "text" in answer["error"]
 
 
 def test_a_prompt_that_does_not_fit_is_refused_with_its_length(server: TritonServer) -> None:
@@ -126,16 +143,8 @@ def test_top_k_that_differs_by_row_is_refused(server: TritonServer) -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_numbers_that_are_none_are_refused(server: TritonServer, value: float) -> None:
-    header = (
-        b'{"inputs": [{"name": "text_input", "datatype": "BYTES", "shape": [1, 1], "data": ["def"]},'
-        b' {"name": "temperature", "datatype": "FP32", "shape": [1, 1], "parameters": {"binary_data_size": 4}}]}'
-    )
-    body = header + np.float32(value).tobytes()
-    # HTTP's infer does not take decoupled models, so the same tensors go to the streaming call of gRPC.
-    from tests.triton.test_generation import GrpcStream
-
-    assert len(body) > len(header)
-    with GrpcStream(server) as stream:
+    # JSON has no such numbers; gRPC sends the four bytes.
+    with GrpcStream(server, CAUSAL_LM) as stream:
         stream.send(text_input=("BYTES", "def"), temperature=("FP32", value))
         answer = stream.receive()
     assert isinstance(answer, InferenceServerException)
@@ -161,6 +170,18 @@ def test_good_requests_are_answered_among_bad_ones(server: TritonServer, local_c
         else:
             assert status == 400
             assert is_for_people(answer["error"])
+
+
+def test_grpc_has_a_status_of_its_own_for_what_the_client_got_wrong(server: TritonServer) -> None:
+    text = tritonclient.grpc.InferInput("text", [1, 1], "BYTES")
+    text.set_data_from_numpy(np.array([[b"\xff"]], dtype=np.object_))
+    with (
+        tritonclient.grpc.InferenceServerClient(server.address("grpc")) as client,
+        pytest.raises(InferenceServerException) as refused,
+    ):
+        client.infer(CLASSIFIER, [text])
+    assert refused.value.status() == "StatusCode.INVALID_ARGUMENT"
+    assert refused.value.message() == "text[0] is not valid UTF-8: invalid start byte at byte 0"
 
 
 def test_the_plain_grpc_call_on_a_decoupled_model_is_refused(server: TritonServer) -> None:

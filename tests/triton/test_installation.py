@@ -13,7 +13,7 @@ import pytest
 from runtime.errors import InputError
 from runtime.triton import installation
 from runtime.triton.errors import ServerError
-from runtime.triton.installation import find_installation, refuse_numpy_2
+from runtime.triton.installation import find_installation, find_server, refuse_numpy_2
 from runtime.triton.interpreter import Interpreter, inspect
 from runtime.triton.ports import choose_ports
 from runtime.triton.server import ServedModel, check_repository, failures, last_error, one_line, still_loading
@@ -56,7 +56,7 @@ def test_a_server_on_path_is_used_with_the_interpreter_first_on_its_path(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("NVIDIA_TRITON_SERVER_VERSION", raising=False)
     found = find_installation(sys.executable, tmp_path)
-    assert found.program == program
+    assert found.program == program == find_server(sys.executable)
     assert found.arguments == []
     assert found.environment == {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{tmp_path}"}
 

@@ -87,13 +87,11 @@ def test_every_model_that_does_not_load_is_named_with_its_reason(tmp_path: Path,
 
 
 def test_an_unknown_parameter_keeps_a_model_from_loading(
-    exported_repository: Path, tmp_path: Path, server_python: Path
+    classifier_bundle: Path, tmp_path: Path, server_python: Path
 ) -> None:
-    from tests.triton.conftest import CLASSIFIER
-
     (tmp_path / "misspelt").mkdir()
-    (tmp_path / "misspelt" / "1").symlink_to(exported_repository / CLASSIFIER / "1")
-    config = (exported_repository / CLASSIFIER / "config.pbtxt").read_text()
+    (tmp_path / "misspelt" / "1").symlink_to(classifier_bundle / "1")
+    config = (classifier_bundle / "config.pbtxt").read_text()
     (tmp_path / "misspelt" / "config.pbtxt").write_text(config.replace('"provider"', '"providr"'))
     with TritonServer() as server:
         server.start(tmp_path, python=server_python)
