@@ -10,6 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+# Up here, because importing a submodule binds its name in the package: later, it would replace the function below.
+from exporter.export import ExportOptions, run_export
+
 __all__ = ["export"]
 
 
@@ -20,6 +23,4 @@ def export(
 
     Raises `runtime.errors.OnwardError`s; then nothing is left in `output`.
     """
-    from exporter.export import ExportOptions, run_export
-
     return run_export(ExportOptions(source=str(source), task=task, output=Path(output), **options)).directory

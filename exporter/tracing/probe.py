@@ -24,6 +24,7 @@ from exporter.tracing.cache import PassThroughCache
 
 # Our softmax and the model's may round differently, layer upon layer; a wrong mask or scale is off by far more.
 TOLERANCE = {torch.float32: 2e-3, torch.float16: 5e-2, torch.bfloat16: 2e-1}
+ELSEWHERE = "its attention does not go through transformers' attention interface"
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def probe_encoder(model: Any, inputs: dict[str, Any], output: str = "logits") ->
     """Can this encoder's attention run on MultiHeadAttention? `inputs` must hold real padding."""
     verdict = _compare(model, MHA, inputs, inputs, Context(), output)
     if verdict.fits and not verdict.calls:
-        return Probe("its attention does not go through transformers' attention interface")
+        return Probe(ELSEWHERE)
     return verdict
 
 
@@ -79,6 +80,8 @@ def _compare(
     except UnsupportedAttentionError as error:
         return Probe(str(error))
     except Exception as error:  # any model code may fail on a foreign cache: that is a verdict, not a crash
+        if not context.calls:
+            return Probe(ELSEWHERE)
         return Probe(f"its code does not run with a foreign attention ({type(error).__name__}: {_first_line(error)})")
     difference = float((found.float() - expected.float()).abs().max() / expected.float().abs().max().clamp(min=1.0))
     if not difference < TOLERANCE.get(expected.dtype, TOLERANCE[torch.float32]):
@@ -89,7 +92,7 @@ def _compare(
 def _one_call_per_layer(verdict: Probe, cache: PassThroughCache, layers: int) -> Probe:
     expected = list(range(layers))
     if not verdict.calls:
-        return Probe("its attention does not go through transformers' attention interface")
+        return Probe(ELSEWHERE)
     if [call.layer for call in verdict.calls] != expected:
         return Probe("not every layer of it is attention of its own")
     if sorted(cache.updates) != expected:
