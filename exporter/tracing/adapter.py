@@ -7,6 +7,7 @@ Written against transformers 5.23 (see the range in pyproject.toml).
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import logging
 import warnings
@@ -72,8 +73,10 @@ def trace(request: TraceRequest) -> onnx_ir.Model:
 
 def captured_steps(model: Any, inputs: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Keyword arguments of the first two forward passes under `generate()`: `{"prefill": ..., "decode": ...}`."""
+    config = copy.deepcopy(model.generation_config)
+    config.use_cache = True  # some models have one and leave it off by default (MPT)
     with quiet():
-        steps = decompose_prefill_decode(model, inputs)
+        steps = decompose_prefill_decode(model, inputs, config)
     return {name: arguments for name, (_, arguments) in steps.items()}
 
 

@@ -20,6 +20,7 @@ from torch.utils import _pytree as pytree
 from transformers.exporters.exporter_dynamo import register_cache_pytrees_for_model
 
 from exporter.tracing.adapter import TraceRequest, captured_steps, leaf_tensors, trace
+from runtime.errors import ExportError
 
 AUTO = torch.export.Dim.AUTO
 # Lengths of two sample prompts: dimensions that differ between them are free, all others but the batch are fixed.
@@ -105,7 +106,10 @@ def capture(model: Any, length: int) -> dict[str, dict[str, Any]]:
 
 def find_cache(decode: Mapping[str, Any]) -> str:
     """The argument that carries the cache: the one that is no tensor but holds some."""
-    return next(name for name, value in decode.items() if not isinstance(value, torch.Tensor))
+    found = [name for name, value in decode.items() if not isinstance(value, torch.Tensor)]
+    if not found:
+        raise ExportError("this architecture keeps nothing between steps: text generation without a cache has no path")
+    return found[0]
 
 
 def free_dims(short: dict[str, Any], long: dict[str, Any]) -> dict[str, list[bool]]:
