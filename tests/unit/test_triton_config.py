@@ -78,7 +78,7 @@ def test_text_generation_takes_all_that_tensorrt_llm_clients_send() -> None:
 def test_classification_is_batched_by_triton_with_a_bounded_queue() -> None:
     parsed = config("text-classification")
     assert parsed.max_batch_size == 32
-    assert parsed.dynamic_batching.max_queue_delay_microseconds == 500
+    assert parsed.dynamic_batching.max_queue_delay_microseconds == 100
     assert parsed.dynamic_batching.default_queue_policy.max_queue_size == 1024
     assert not parsed.model_transaction_policy.decoupled
 
