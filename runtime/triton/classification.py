@@ -50,18 +50,21 @@ class ClassificationModel:
     def close(self) -> None:
         """Nothing runs between requests."""
 
-    def _read(self, request: Any) -> Job | Exception:
+    def _read(self, request: Any) -> Job | BaseException:
         try:
             return read_job(request, self._settings.max_text_bytes)
-        except Exception as error:
+        except BaseException as error:
             return error
 
-    def _answer(self, jobs: list[Job]) -> Sequence[list[Scores] | Exception]:
+    def _answer(self, jobs: list[Job]) -> Sequence[list[Scores] | BaseException]:
         """All jobs in one batch; if that fails, one by one, so that the guilty one fails alone."""
+        if not jobs:
+            return []
         try:
-            return self._classify(jobs) if jobs else []
-        except Exception as error:
-            return [error] if len(jobs) == 1 else [self._answer([job])[0] for job in jobs]
+            return self._classify(jobs)
+        except BaseException as error:  # a panic of the tokenizers library is no Exception
+            failed = error
+        return [failed] if len(jobs) == 1 else [self._answer([job])[0] for job in jobs]
 
     def _classify(self, jobs: list[Job]) -> list[list[Scores]]:
         rows = [row for job in jobs for row in job.rows]
@@ -85,8 +88,8 @@ def _row(text: str, text_pair: str) -> Row:
     return {"text": text, "text_pair": text_pair} if text_pair else text
 
 
-def _respond(request: Any, outcome: list[Scores] | Exception) -> Any:
-    if isinstance(outcome, Exception):
+def _respond(request: Any, outcome: list[Scores] | BaseException) -> Any:
+    if isinstance(outcome, BaseException):
         return failure(outcome)
     wanted = set(request.requested_output_names())
     shape = (len(outcome), len(outcome[0]))

@@ -41,7 +41,7 @@ class GenerationModel:
             sender = request.get_response_sender()
             try:
                 self._admit(read_request(request, self._settings.max_text_bytes), sender)
-            except Exception as error:
+            except BaseException as error:
                 sender.send(failure(error), flags=_FINAL)
 
     def close(self) -> None:
@@ -59,11 +59,14 @@ class GenerationModel:
     def _serve(self, request: GenerationRequest, sender: Any) -> None:
         try:
             final = self._generate(request, sender)
-        except Exception as error:
+        except BaseException as error:  # a panic of the tokenizers library is no Exception
             final = failure(error)
         finally:
             self._free.release()
-        sender.send(final, flags=_FINAL)
+        try:
+            sender.send(final, flags=_FINAL)
+        except Exception as error:
+            pb_utils.Logger.log_error(f"a last response could not be sent: {error}")
 
     def _generate(self, request: GenerationRequest, sender: Any) -> Any:
         """Run one request, send its pieces if it streams, and return its last response."""
