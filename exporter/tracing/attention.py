@@ -1,10 +1,11 @@
 """Attention that emits ONNX Runtime's own operator while it is traced.
 
 transformers routes attention of most models through `ALL_ATTENTION_FUNCTIONS` and masks through
-`ALL_MASK_ATTENTION_FUNCTIONS`. We register two implementations there:
+`ALL_MASK_ATTENTION_FUNCTIONS`. We register implementations there:
 
 - `onward_gqa`: causal self-attention with a cache -> `com.microsoft.GroupQueryAttention`, which owns past and present;
-- `onward_mha`: bidirectional self-attention -> `com.microsoft.MultiHeadAttention` with a key padding mask.
+- `onward_mha`: bidirectional self-attention -> `com.microsoft.MultiHeadAttention` with a key padding mask;
+- `onward_seq2seq`: all three attentions of an encoder–decoder; the cache says which one a call is.
 
 Outside of tracing both compute the same thing in plain torch ("probing"), which is how the exporter finds out, before
 the long work, whether a model's attention is one that the operator can express: see `probe.py`.
@@ -25,6 +26,7 @@ from exporter.tracing.cache import PassThroughCache
 
 GQA = "onward_gqa"
 MHA = "onward_mha"
+SEQ2SEQ = "onward_seq2seq"
 
 # Keyword arguments that change nothing at inference, or that say what the call already says.
 NEUTRAL = frozenset(
@@ -51,9 +53,16 @@ class AttentionCall:
 class Context:
     """State of the forward pass under way: the registered functions are global, this says whom they serve."""
 
-    cache: PassThroughCache | None = None
+    cache: Any = None  # PassThroughCache, or seq2seq.Seq2SeqCache
     emit: bool = False
+    record: bool = False  # only the cross-attention's keys and values matter
     calls: list[AttentionCall] = field(default_factory=list)
+
+    @property
+    def own(self) -> PassThroughCache:
+        """The decoder's self-attention cache."""
+        own: PassThroughCache = getattr(self.cache, "self_attention_cache", self.cache)
+        return own
 
 
 _current = Context()
@@ -136,18 +145,19 @@ def emit_gqa(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    sinks: torch.Tensor | None,
+    sinks: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Emit the node; the cache keeps its present key and value."""
-    cache = _current.cache
-    assert cache is not None
+    """Emit the node; the cache keeps its present key and value. bias: `[1 or batch, heads, sequence, total]`."""
+    cache = _current.own
     batch, heads, length, head_dim = query.shape
     flat = [t.transpose(1, 2).reshape(batch, length, -1) for t in (query, key, value)]
     past_key, past_value = cache.past[call.layer]
     inputs: list[torch.Tensor | None] = [*flat, past_key, past_value, cache.seqlens_k, cache.total_sequence_length]
+    if sinks is not None or bias is not None:
+        inputs += [None, None, None, bias]  # after cos_cache, sin_cache, position_ids
     if sinks is not None:
-        # cos_cache, sin_cache, position_ids, attention_bias come before head_sink.
-        inputs += [None, None, None, None, sinks.to(query.dtype)]
+        inputs += [sinks.to(query.dtype)]
     output, present_key, present_value = torch.onnx.ops.symbolic_multi_out(
         "com.microsoft::GroupQueryAttention",
         inputs,
@@ -165,7 +175,8 @@ def causal_reference(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    sinks: torch.Tensor | None,
+    sinks: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """What the GroupQueryAttention node will compute, without a past, in plain torch."""
     groups, length = call.heads // call.kv_heads, query.shape[2]
@@ -173,6 +184,8 @@ def causal_reference(
     scores = query @ key.transpose(2, 3) * call.attributes["scale"]
     if "softcap" in call.attributes:
         scores = torch.tanh(scores / call.attributes["softcap"]) * call.attributes["softcap"]
+    if bias is not None:
+        scores = scores + bias
     distance = torch.arange(length)[:, None] - torch.arange(length)[None]
     visible = (distance >= 0) & (distance < call.attributes.get("local_window_size", length))
     scores = scores.masked_fill(~visible.to(scores.device), float("-inf"))
@@ -210,15 +223,24 @@ def multi_head_attention(
 
 
 def emit_mha(
-    call: AttentionCall, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None
+    call: AttentionCall,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    bias: torch.Tensor | None = None,
+    cached: bool = False,
 ) -> torch.Tensor:
-    """Emit a MultiHeadAttention node; `mask` becomes its int32 key padding mask."""
+    """Emit a MultiHeadAttention node; `mask` becomes its int32 key padding mask.
+
+    cached: keys and values are cross-attention's, which the operator takes as they lie: `[batch, heads, keys, head_dim]`.
+    """
     batch, heads, length, head_dim = query.shape
-    flat = [t.transpose(1, 2).reshape(batch, t.shape[2], -1) for t in (query, key, value)]
-    padding = None if mask is None else mask.to(torch.int32)
+    flat = [t.transpose(1, 2).reshape(batch, t.shape[2], -1) for t in ([query] if cached else [query, key, value])]
+    inputs = [*flat, *([key, value] if cached else []), None, None if mask is None else mask.to(torch.int32)]
     output = torch.onnx.ops.symbolic(
         "com.microsoft::MultiHeadAttention",
-        [*flat, None, padding],
+        inputs if bias is None else [*inputs, bias],
         call.attributes,
         dtype=query.dtype,
         shape=flat[0].shape,
@@ -228,14 +250,55 @@ def emit_mha(
 
 
 def bidirectional_reference(
-    call: AttentionCall, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None
+    call: AttentionCall,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    bias: torch.Tensor | None = None,
+    cached: bool = False,
 ) -> torch.Tensor:
     """What the MultiHeadAttention node will compute, in plain torch."""
     scores = query @ key.transpose(2, 3) * call.attributes["scale"]
+    if bias is not None:
+        scores = scores + bias
     if mask is not None:
         scores = scores.masked_fill(mask[:, None, None, :] == 0, torch.finfo(scores.dtype).min)
     weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(value.dtype)
     return (weights @ value).transpose(1, 2)
+
+
+def seq2seq_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    position_bias: torch.Tensor | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """The encoder's self-attention, the decoder's, or the cross-attention. position_bias: T5's, `[1, heads, q, k]`."""
+    kwargs.pop("is_causal", None)
+    refuse_unknown(kwargs, causal=True)
+    scale = float(scaling) if scaling is not None else float(query.shape[3]) ** -0.5
+    layer, heads = int(getattr(module, "layer_idx", None) or 0), query.shape[1]
+    call = AttentionCall(layer, heads, key.shape[1], query.shape[3], {"num_heads": heads, "scale": scale})
+    cache = _current.cache
+    own_key = cache.own_key(key) if cache is not None else None
+    if own_key is None:
+        cached = cache is not None and cache.is_cross(key)
+        if cached and _current.record:
+            return query.transpose(1, 2), None
+        run = emit_mha if _current.emit else bidirectional_reference
+        return run(call, query, key, value, attention_mask, position_bias, cached), None
+    if _current.record:
+        return query.transpose(1, 2), None
+    call.attributes["kv_num_heads"] = key.shape[1]
+    _current.calls.append(call)
+    attend = emit_gqa if _current.emit else causal_reference
+    own_keys, own_values = own_key
+    return attend(call, query, own_keys, own_values, None, position_bias), None
 
 
 def refuse_unknown(kwargs: dict[str, Any], causal: bool) -> None:
@@ -261,3 +324,5 @@ ALL_ATTENTION_FUNCTIONS.register(GQA, group_query_attention)
 ALL_MASK_ATTENTION_FUNCTIONS.register(GQA, no_mask)
 ALL_ATTENTION_FUNCTIONS.register(MHA, multi_head_attention)
 ALL_MASK_ATTENTION_FUNCTIONS.register(MHA, padding_mask)
+ALL_ATTENTION_FUNCTIONS.register(SEQ2SEQ, seq2seq_attention)
+ALL_MASK_ATTENTION_FUNCTIONS.register(SEQ2SEQ, padding_mask)

@@ -29,7 +29,8 @@ class PassThroughCache(Cache):  # type: ignore[misc]
         self.seqlens_k = seqlens_k
         self.total_sequence_length = total_sequence_length
         self.updates: list[int] = []
-        self.layers = [None] * len(past)
+        self.layers: list[Any] = [None] * len(past)
+        self.length: Any = 0
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any
@@ -37,8 +38,8 @@ class PassThroughCache(Cache):  # type: ignore[misc]
         self.updates.append(layer_idx)
         return key_states, value_states
 
-    def get_seq_length(self, layer_idx: int = 0) -> int:
-        return 0
+    def get_seq_length(self, layer_idx: int = 0) -> Any:
+        return self.length
 
     def get_mask_sizes(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
         return 0, 0

@@ -43,6 +43,8 @@ class CacheSpec(msgspec.Struct, frozen=True):
     dtype: str
     layers: list[tuple[int, int]] = []  # (kv_heads, head_dim) of each layer; "slots" only
     state_names: dict[str, str] = {}  # "states" only
+    cross: list[tuple[int, int]] = []  # (heads, head_dim) of each layer's cross-attention; encoder–decoders only
+    lockstep: bool = False  # the decoder takes one position for all rows of a step
     initial_states: dict[str, list[int]] = {}  # "states" without a prefill graph: shapes of the zeros to start from
 
 
@@ -65,6 +67,25 @@ class TokenizerSpec(msgspec.Struct, frozen=True):
     vocab_size: int = 0
 
 
+class ImageSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """The steps from an RGB image to pixel values, in this order; names and meanings are HF's image processors'.
+
+    size: keys `height` and `width`; `shortest_edge`; `shortest_edge` and `longest_edge`; or `max_height` and
+    `max_width`. Empty: the image keeps its size. Pixel values are float32 `[batch, 3, height, width]`.
+    """
+
+    size: dict[str, int] = {}
+    resample: int = 2  # PIL.Image.Resampling: 0 nearest, 1 Lanczos, 2 bilinear, 3 bicubic, 4 box, 5 Hamming
+    size_multiple: int = 1  # both sides are cut down to a multiple of it
+    crop: tuple[int, int] | None = None  # (height, width) around the centre, zeros where the image is smaller
+    rescale_factor: float | None = None
+    mean: list[float] = []  # of each channel, or one for all; empty: not normalised
+    std: list[float] = []
+    reverse_channels: bool = False  # BGR
+    pad_size: tuple[int, int] | None = None  # (height, width), filled with zeros at the right and the bottom
+    pixel_mask: bool = False  # int64 `[batch, height, width]`: 1 on the image, 0 on padding
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """The whole of `bundle.json`."""
 
@@ -81,6 +102,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     graphs: dict[str, GraphSpec]
     cache: CacheSpec | None = None
     tokenizer: TokenizerSpec | None = None
+    image: ImageSpec | None = None
     labels: list[str] = []
     postprocess: dict[str, Any] = {}
     generation: dict[str, Any] = {}

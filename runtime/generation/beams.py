@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from runtime.errors import CapacityError
 from runtime.generation.beam import BeamSearch
 from runtime.generation.config import GenerationConfig
 from runtime.generation.engine import Engine
+from runtime.generation.sequence import source_ids
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ def search_beams(
     prompt: np.ndarray,
     config: GenerationConfig,
     decode: Callable[[list[int]], str] | None,
+    source: Mapping[str, np.ndarray] | None = None,
 ) -> list[Beam]:
     """The `num_return_sequences` best beams for a prompt `[tokens]`. Has the engine alone, once it is idle.
 
@@ -41,9 +43,14 @@ def search_beams(
     if config.num_beams > runner.slots:
         raise CapacityError(f"{config.num_beams} beams need as many slots, there are {runner.slots}: pass slots=")
     engine.check_prompt(len(prompt))
-    search = BeamSearch(config, prompt.tolist(), runner.vocab_size, decode, runner.max_length)
+    read = source_ids(source)
+    search = BeamSearch(
+        config, prompt.tolist(), runner.vocab_size, decode, runner.max_length, None if read is None else read.tolist()
+    )
     with engine.exclusive():
         runner.reserve(config.num_beams, search.stopping.max_length)
+        if source is not None:
+            runner.encode(0, source)
         tokens, origins, done = search.step(runner.prefill(0, prompt)[None])
         for beam in range(1, config.num_beams):
             runner.copy(0, beam)

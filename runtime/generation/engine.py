@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from collections.abc import Sequence as Items
 from contextlib import contextmanager
 from typing import Protocol
@@ -30,6 +30,7 @@ class Runner(Protocol):
     vocab_size: int
 
     def reserve(self, slots: int, length: int) -> None: ...
+    def encode(self, slot: int, source: Mapping[str, np.ndarray]) -> None: ...
     def prefill(self, slot: int, input_ids: np.ndarray, start: int = 0) -> np.ndarray: ...
     def prefill_together(self, first_slot: int, prompts: Items[np.ndarray]) -> np.ndarray: ...
     def decode(self, tokens: np.ndarray) -> np.ndarray: ...
@@ -171,6 +172,9 @@ class Engine:
         for slot, sequence in enumerate(admitted, first):
             sequence.slot = slot
         self.runner.reserve(len(self.active), max(sequence.stopping.max_length for sequence in admitted))
+        for slot, sequence in enumerate(admitted, first):
+            if sequence.source is not None:
+                self.runner.encode(slot, sequence.source)
         prompts = [sequence.prompt_ids for sequence in admitted]
         if len(admitted) > 1 and little_padding(prompts):
             logits = self.runner.prefill_together(first, prompts)

@@ -1,8 +1,9 @@
-"""A bundle's causal LM, ready to generate: its runner, its engine, and requests made from prompts."""
+"""A bundle's language model, ready to generate: its runner, its engine, and requests made from prompts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from collections.abc import Sequence as Items
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,15 @@ from runtime.generation.config import GenerationConfig
 from runtime.generation.engine import Engine, Runner
 from runtime.generation.sampling import Sampler
 from runtime.generation.sequence import Generated, Sequence
+from runtime.generation.seq2seq import Seq2SeqRunner
 from runtime.generation.slots import SlotRunner
 from runtime.generation.states import StateRunner
 from runtime.generation.stopping import Stopping
 from runtime.session import open_session
 
 DEFAULT_SLOTS = 8
+Source = Mapping[str, np.ndarray] | None
+Sources = Items[Source] | None
 
 
 def open_runner(
@@ -31,6 +35,8 @@ def open_runner(
         raise BundleError(f"{bundle.directory} has no cache: it is no text-generation bundle")
     length = min(max_length or spec.max_length, spec.max_length)
     sessions = {name: open_session(bundle.graph(name), provider, threads, spinning) for name in graphs}
+    if spec.cross:
+        return Seq2SeqRunner(sessions, graphs, spec, slots, length)
     if spec.kind == "slots":
         return SlotRunner(sessions["model"], graphs["model"], spec, slots, length)
     if spec.kind == "states":
@@ -38,8 +44,8 @@ def open_runner(
     raise BundleError(f"{bundle.directory}: unknown kind of cache {spec.kind!r}")
 
 
-class CausalLM:
-    """Generates token ids from token ids."""
+class LanguageModel:
+    """Generates token ids from token ids, and from sources where there is an encoder."""
 
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
@@ -51,21 +57,30 @@ class CausalLM:
         config: GenerationConfig,
         decode: Callable[[list[int]], str] | None = None,
         row: int = 0,
+        source: Source = None,
     ) -> Sequence:
         """A sequence for the engine. row: which of `num_return_sequences` it is; each draws its own random numbers."""
         sampler = Sampler(config, self.runner.vocab_size, stream=(row,))
         stopping = Stopping(config, len(prompt_ids), decode, limit=self.runner.max_length)
-        return Sequence(prompt_ids, sampler, stopping)
+        return Sequence(prompt_ids, sampler, stopping, source)
 
     def generate(
-        self, prompts: list[np.ndarray], config: GenerationConfig, decode: Callable[[list[int]], str] | None = None
+        self,
+        prompts: list[np.ndarray],
+        config: GenerationConfig,
+        decode: Callable[[list[int]], str] | None = None,
+        sources: Sources = None,
     ) -> list[list[Generated]]:
-        """`num_return_sequences` sequences for each prompt `[tokens]`: beams prompt by prompt, others in one run."""
+        """`num_return_sequences` sequences for each prompt `[tokens]`: beams prompt by prompt, others in one run.
+
+        sources: for encoder–decoders, what the encoder reads for each prompt, arrays `[1, ...]` by input name.
+        """
+        pairs = list(zip(prompts, sources or [None] * len(prompts), strict=True))
         if config.num_beams > 1:
-            return [[*search_beams(self.engine, prompt, config, decode)] for prompt in prompts]
+            return [[*search_beams(self.engine, prompt, config, decode, source)] for prompt, source in pairs]
         groups = [
-            [self.request(prompt, config, decode, row) for row in range(config.num_return_sequences)]
-            for prompt in prompts
+            [self.request(prompt, config, decode, row, source) for row in range(config.num_return_sequences)]
+            for prompt, source in pairs
         ]
         self.engine.run([sequence for group in groups for sequence in group])
         return [[*group] for group in groups]

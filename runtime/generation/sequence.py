@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -25,15 +25,22 @@ class Generated(Protocol):
 
 
 class Sequence:
-    """A prompt, the tokens generated so far, and where it stands.
+    """A prompt, the tokens generated so far, and where it stands. source: what an encoder reads, `[1, ...]` arrays.
 
     ids: prompt and generated tokens. slot: its row in the runner's memory, None while it waits and after it has ended.
     finish_reason: None while it runs, then "stop" (an end token), "stop_string", "length", "time", "cancelled" or
     "error".
     """
 
-    def __init__(self, prompt_ids: np.ndarray, sampler: Sampler, stopping: Stopping) -> None:
+    def __init__(
+        self,
+        prompt_ids: np.ndarray,
+        sampler: Sampler,
+        stopping: Stopping,
+        source: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
         self.prompt_ids = prompt_ids
+        self.source = source
         self.ids: list[int] = prompt_ids.tolist()
         self.sampler = sampler
         self.stopping = stopping
@@ -56,7 +63,9 @@ class Sequence:
 
     def choose(self, scores: np.ndarray) -> int:
         """The next token, given the logits `[vocab]` after the last one."""
-        return int(self.sampler([self.ids], [self.prompt_length], scores[None])[0])
+        read = source_ids(self.source)
+        sources = None if read is None else [read]
+        return int(self.sampler([self.ids], [self.prompt_length], scores[None], sources)[0])
 
     def push(self, token: int) -> None:
         """Append a token, and end if it was the last one."""
@@ -82,3 +91,11 @@ class Sequence:
             yield token
         if self.error is not None:
             raise self.error
+
+
+def source_ids(source: Mapping[str, np.ndarray] | None) -> np.ndarray | None:
+    """The token ids that an encoder reads, for processors that look at them; None where it reads none (an image)."""
+    if source is None or "input_ids" not in source:
+        return None
+    ids: np.ndarray = source["input_ids"][0]
+    return ids

@@ -8,7 +8,7 @@ straight into its slot.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -164,6 +164,10 @@ class SlotRunner:
         self.lengths[:rows] += 1
         return logits
 
+    def encode(self, slot: int, source: Mapping[str, np.ndarray]) -> None:
+        """Decoder-only models have nothing to encode."""
+        raise TypeError("a decoder-only model takes no source")
+
     def copy(self, source: int, target: int) -> None:
         """Slot `target` becomes what `source` is."""
         self.cache.copy(source, target, int(self.lengths[source]))
@@ -197,14 +201,14 @@ class SlotRunner:
         for name, array in feeds.items():
             if name in self._inputs:
                 bind_array(binding.bind_input, name, array)
-        self._bind_cache(binding, begin, end)
+        self._bind_cache(binding, begin, end, int(feeds["total_sequence_length"]))
         shape = (end - begin, logits_positions.shape[1], self.vocab_size)
         logits = np.empty(shape, np.float32)
         bind_array(binding.bind_output, "logits", logits)
         self.session.run_with_iobinding(binding)
         return logits
 
-    def _bind_cache(self, binding: Any, begin: int, end: int) -> None:
+    def _bind_cache(self, binding: Any, begin: int, end: int, total: int | None = None) -> None:
         for name, buffer in self.cache.buffers.items():
             view = buffer[begin:end]
             bind_array(binding.bind_input, name, view)

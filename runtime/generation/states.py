@@ -76,6 +76,10 @@ class StateRunner:
         first = self.prefill(0, input_ids[:1])
         return np.stack([first, *(self._step(0, int(token)) for token in input_ids[1:])])
 
+    def encode(self, slot: int, source: Mapping[str, np.ndarray]) -> None:
+        """Decoder-only models have nothing to encode."""
+        raise TypeError("a decoder-only model takes no source")
+
     def copy(self, source: int, target: int) -> None:
         """Row `target` becomes what `source` is; states are never written in place, so sharing them is safe."""
         self.rows[target] = Row(self.rows[source].states, self.rows[source].length)

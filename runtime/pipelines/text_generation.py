@@ -16,7 +16,7 @@ import numpy as np
 
 from runtime.errors import InputError
 from runtime.generation.config import GenerationConfig, resolve
-from runtime.generation.model import DEFAULT_SLOTS, CausalLM, as_ids, open_runner
+from runtime.generation.model import DEFAULT_SLOTS, LanguageModel, as_ids, open_runner
 from runtime.generation.stream import TextStream
 from runtime.pipelines.base import Pipeline, check_tokenizer_arguments
 from runtime.pipelines.chat import Chat, as_chat, find_chats
@@ -124,7 +124,7 @@ class TextGenerationPipeline(Pipeline):
 
     def _load(self) -> None:
         self.tokenizer = Tokenizer.from_bundle(self.bundle)
-        self.model = CausalLM(
+        self.model = LanguageModel(
             open_runner(self.bundle, self.provider, self.threads, self._slots, self._max_length_limit)
         )
 

@@ -1,0 +1,147 @@
+"""The runner of encoder–decoders: the encoder once per source, its cross-attention keys and values kept per slot.
+
+Sources of different lengths share steps: each slot's cross memory is as long as the longest needed so far, and
+`encoder_attention_mask` says how much of it is real.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from runtime.bundle import CacheSpec, GraphSpec
+from runtime.errors import CapacityError
+from runtime.generation.slots import SlotRunner, bind_array
+
+ROUND = 64
+
+
+class CrossMemory:
+    """Cross-attention keys and values `[slots, heads, length, head_dim]` by graph input name, and their mask.
+
+    Zeros, not garbage, beyond a source's length: the mask takes a weight of zero there, and zero times NaN is NaN.
+    """
+
+    def __init__(self, spec: CacheSpec) -> None:
+        self.dtype = np.dtype(spec.dtype)
+        self.layers = spec.cross
+        self.slots = 0
+        self.length = 0
+        self.buffers: dict[str, np.ndarray] = {}
+        self.mask = np.zeros((0, 0), np.int64)
+
+    def ensure(self, slots: int, length: int) -> bool:
+        """Grow to at least `slots` rows of `length` positions, keeping what is there; says whether buffers moved."""
+        if slots <= self.slots and length <= self.length:
+            return False
+        slots, length = max(slots, self.slots), max(-(-length // ROUND) * ROUND, self.length)
+        for layer, (heads, head_dim) in enumerate(self.layers):
+            for part in ("key", "value"):
+                name = f"cross_key_values.{layer}.{part}"
+                self.buffers[name] = grown(self.buffers.get(name), (slots, heads, length, head_dim), self.dtype)
+        self.mask = grown(self.mask, (slots, length), self.mask.dtype)
+        self.slots, self.length = slots, length
+        return True
+
+    def fill(self, slot: int, outputs: Mapping[str, np.ndarray], mask: np.ndarray) -> None:
+        """Keep what the encoder gave for one source: arrays `[1, heads, n, head_dim]`, mask `[n]`."""
+        count = len(mask)
+        for name, buffer in self.buffers.items():
+            buffer[slot, :, :count] = outputs[name][0]
+            buffer[slot, :, count:] = 0
+        self.mask[slot, :count], self.mask[slot, count:] = mask, 0
+
+    def copy(self, source: int, target: int) -> None:
+        """Slot `target` reads the same source as `source`."""
+        for buffer in self.buffers.values():
+            buffer[target] = buffer[source]
+        self.mask[target] = self.mask[source]
+
+
+def grown(old: np.ndarray | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    """Zeros of `shape` with `old` in their corner."""
+    try:
+        new = np.zeros(shape, dtype)
+    except MemoryError as error:
+        raise CapacityError(f"no memory for cross-attention of {shape}: shorter sources or fewer slots") from error
+    if old is not None:
+        new[tuple(slice(size) for size in old.shape)] = old
+    return new
+
+
+class Seq2SeqRunner(SlotRunner):
+    """Runs `encoder` and `decoder`. Not thread-safe: the engine owns it."""
+
+    def __init__(
+        self,
+        sessions: Mapping[str, ort.InferenceSession],
+        graphs: Mapping[str, GraphSpec],
+        spec: CacheSpec,
+        slots: int,
+        max_length: int,
+    ) -> None:
+        super().__init__(sessions["decoder"], graphs["decoder"], spec, slots, max_length)
+        self.encoder = sessions["encoder"]
+        self.encoder_graph = graphs["encoder"]
+        self.cross = CrossMemory(spec)
+        self.lockstep = spec.lockstep
+
+    def reserve(self, slots: int, length: int) -> None:
+        """Make room for `slots` rows of `length` decoder tokens."""
+        super().reserve(slots, length)
+        if self.cross.ensure(slots, self.cross.length):
+            self._decode_bindings.clear()
+
+    def encode(self, slot: int, source: Mapping[str, np.ndarray]) -> None:
+        """Run the encoder on one source (`[1, n]` arrays by input name), and keep its cross-attention in `slot`."""
+        feeds = {spec.name: source[spec.name] for spec in self.encoder_graph.inputs}
+        names = [spec.name for spec in self.encoder_graph.outputs]
+        outputs = dict(zip(names, self.encoder.run(names, feeds), strict=True))
+        length = outputs[names[0]].shape[2]
+        mask = source["attention_mask"][0] if "attention_mask" in source else np.ones(length, np.int64)
+        if self.cross.ensure(max(self.cross.slots, slot + 1), length):
+            self._decode_bindings.clear()
+        self.cross.fill(slot, outputs, mask)
+
+    def prefill_together(self, first_slot: int, prompts: Sequence[np.ndarray]) -> np.ndarray:
+        """As in `SlotRunner`; prompts of different lengths one by one where rows step together."""
+        if self.lockstep and len({len(prompt) for prompt in prompts}) > 1:
+            return np.stack([self.prefill(first_slot + row, prompt) for row, prompt in enumerate(prompts)])
+        return super().prefill_together(first_slot, prompts)
+
+    def decode(self, tokens: np.ndarray) -> np.ndarray:
+        """One token `[rows]` for each of the first slots; returns logits `[rows, vocab]`.
+
+        Where rows step together, neighbours of equal length share a run.
+        """
+        if not self.lockstep:
+            return super().decode(tokens)
+        rows = len(tokens)
+        parts = []
+        for begin, end in equal_runs(self.lengths[:rows]):
+            zeros = np.zeros((end - begin, 1), np.int64)
+            parts.append(self._run(begin, end, tokens[begin:end, None], self.lengths[begin:end], zeros)[:, 0])
+        self.lengths[:rows] += 1
+        return np.concatenate(parts)
+
+    def copy(self, source: int, target: int) -> None:
+        """Slot `target` becomes what `source` is, the source text included."""
+        super().copy(source, target)
+        self.cross.copy(source, target)
+
+    def _bind_cache(self, binding: Any, begin: int, end: int, total: int | None = None) -> None:
+        super()._bind_cache(binding, begin, end)
+        for name, buffer in self.cross.buffers.items():
+            bind_array(binding.bind_input, name, buffer[begin:end])
+        bind_array(binding.bind_input, "encoder_attention_mask", self.cross.mask[begin:end])
+        if "decoder_attention_mask" in self._inputs and total is not None:
+            binding.bind_cpu_input("decoder_attention_mask", np.ones((end - begin, total), np.int64))
+
+
+def equal_runs(lengths: np.ndarray) -> Iterator[tuple[int, int]]:
+    """[begin, end) of each run of equal neighbours."""
+    cuts = [0, *(np.flatnonzero(np.diff(lengths)) + 1).tolist(), len(lengths)]
+    yield from zip(cuts, cuts[1:], strict=False)
