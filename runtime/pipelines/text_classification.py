@@ -51,7 +51,7 @@ class TextClassificationPipeline(Pipeline):
     def preprocess(self, inputs: Any, **kwargs: Any) -> dict[str, Any]:
         """Tokenise a text, a `{"text", "text_pair"}` dict or `[[text, pair]]`: int64 arrays `[1, sequence]`."""
         text, pair = text_and_pair(inputs)
-        encoding = self.tokenizer(text, pair, **{"truncation": False, **kwargs})
+        encoding = self.tokenizer(text, pair, **kwargs)
         self._check_length(encoding)
         return self.tokenizer.pad([encoding])
 

@@ -216,6 +216,7 @@ class TextGenerationPipeline(Pipeline):
             add_generation_prompt=not continue_final_message,
             continue_final_message=continue_final_message,
             tokenize=True,
+            return_dict=False,
             **options,
         )
         return ids
