@@ -1,0 +1,58 @@
+"""What the validation of vision tasks shares: drawn images, the source's outputs for each of them alone, and the
+bundle's for batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from exporter.loading import Checkpoint
+from exporter.precision import Precision
+from exporter.validation.checks import Check
+from exporter.validation.images import drawing
+
+SIZES = ((160, 120), (120, 160), (160, 120), (97, 61))  # (width, height): the same twice, so that a batch is formed
+
+Compare = Callable[[str, np.ndarray, np.ndarray, Precision], Check]
+
+
+@dataclass
+class Reference:
+    """What the source said. outputs: by name, for each image; answers: (question, options, HF's answer)."""
+
+    outputs: list[dict[str, np.ndarray]] = field(default_factory=list)
+    answers: list[tuple[Any, dict[str, Any], Any]] = field(default_factory=list)
+
+
+def images() -> list[Image.Image]:
+    """Four drawn images."""
+    return [drawing(width, height, seed) for seed, (width, height) in enumerate(SIZES)]
+
+
+def outputs_of(checkpoint: Checkpoint, image: Image.Image) -> dict[str, np.ndarray]:
+    """The source's outputs of the task for one image, without the batch dimension, float32."""
+    encoded = checkpoint.processor(images=image, return_tensors="pt").to(checkpoint.model.device)
+    with torch.no_grad():
+        output = checkpoint.model(**encoded)
+    return {name: output[name][0].float().cpu().numpy() for name, _ in checkpoint.row.outputs}
+
+
+def compare_outputs(reference: Reference, pipe: Any, precision: Precision, compare: dict[str, Compare]) -> list[Check]:
+    """One check per output and batch: all images alone, and all in one batch."""
+    items = [pipe.preprocess(image) for image in images()]
+    checks = []
+    for how, found in (
+        ("one by one", [pipe.forward(item) for item in items]),
+        ("batch", pipe._forward_batch(items)),
+    ):
+        for name, check in compare.items():
+            expected = np.stack([outputs[name] for outputs in reference.outputs])
+            answers = np.concatenate([outputs[name] for outputs in found])
+            rows = [array.reshape(-1, array.shape[-1]) for array in (expected, answers)]
+            checks.append(check(f"{name}, {how}", rows[0], rows[1], precision))
+    return checks
