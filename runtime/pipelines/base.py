@@ -5,7 +5,7 @@ Source of the behaviour: transformers 5.23 `pipelines/base.py` (`Pipeline.__call
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from difflib import get_close_matches
 from inspect import signature
 from itertools import islice
@@ -138,9 +138,9 @@ def name_item(index: int, batch_size: int, preprocess: Any, item: Any, kwargs: d
 
 def is_stream(inputs: Any) -> bool:
     """A generator, iterator, or anything shaped like a dataset (`KeyDataset`, `datasets.Dataset`): many items."""
-    if isinstance(inputs, (str, bytes, dict, list, tuple)) or hasattr(inputs, "__array__"):
+    if isinstance(inputs, (str, bytes, Mapping, Set, list, tuple)) or hasattr(inputs, "__array__"):
         return False
-    return hasattr(inputs, "__next__") or (hasattr(inputs, "__len__") and hasattr(inputs, "__getitem__"))
+    return hasattr(inputs, "__iter__") or (hasattr(inputs, "__len__") and hasattr(inputs, "__getitem__"))
 
 
 def iterate(inputs: Any) -> Iterator[Any]:
