@@ -6,16 +6,22 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from exporter.detection import resolve_detection
 from exporter.export import provenance
 from exporter.generation_config import resolve_generation
+from exporter.image_processor import describe_image_processor, save_image_processor
+from exporter.languages import language_table
 from exporter.loading import Checkpoint
 from exporter.passes import strip_metadata, transposed_weights
 from exporter.save import save_graphs
+from exporter.seq2seq_tasks import resolve_tasks
 from exporter.tokenizer import describe_tokenizer, save_tokenizer
 from exporter.tracing.causal_lm import Traced, trace_causal_lm
 from exporter.tracing.encoder import trace_encoder
+from exporter.tracing.seq2seq_lm import trace_seq2seq_lm
+from exporter.tracing.vision import trace_vision
 from exporter.triton_config import model_entry, triton_config
-from runtime.bundle import MANIFEST_FILE, Manifest, encode
+from runtime.bundle import MANIFEST_FILE, GraphSpec, Manifest, encode
 
 if TYPE_CHECKING:
     from exporter.export import Job
@@ -45,7 +51,12 @@ def trace(job: Job, checkpoint: Checkpoint) -> Traced:
     """The graphs of the task's kind of model."""
     if job.row.kind == "causal-lm":
         return trace_causal_lm(checkpoint.model, job.options.opset, job.options.max_length)
+    if job.row.kind == "vision":
+        image = describe_image_processor(checkpoint.processor)
+        return trace_vision(checkpoint.model, image, job.row.outputs, job.options.opset)
     names = [name for name in describe_tokenizer(checkpoint.tokenizer).model_input_names if accepts(checkpoint, name)]
+    if job.row.kind == "seq2seq":
+        return trace_seq2seq_lm(checkpoint.model, names, job.options.opset, job.options.max_length)
     return trace_encoder(checkpoint.model, names, job.row.outputs, job.options.opset)
 
 
@@ -59,9 +70,16 @@ def describe(job: Job, checkpoint: Checkpoint, traced: Traced, bundle: Path, gra
     model, config = checkpoint.model, checkpoint.config
     config.save_pretrained(bundle)
     generation = {}
-    if job.row.kind == "causal-lm":
+    seq2seq: dict[str, Any] = {}
+    if job.row.kind in ("causal-lm", "seq2seq"):
         model.generation_config.save_pretrained(bundle)
         generation = resolve_generation(model, checkpoint.tokenizer, job.row.name)
+    if job.row.kind == "seq2seq":
+        tasks = resolve_tasks(model, checkpoint.tokenizer)
+        seq2seq = {"tasks": tasks, "checkpoint_generation": generation}
+        if languages := language_table(checkpoint.tokenizer):
+            seq2seq["languages"] = languages
+        generation = tasks[job.row.name]["generation"]
     return Manifest(
         name=job.name,
         version=job.options.version,
@@ -74,9 +92,10 @@ def describe(job: Job, checkpoint: Checkpoint, traced: Traced, bundle: Path, gra
         opset=job.options.opset,
         graphs=graphs,
         cache=traced.cache,
-        tokenizer=save_tokenizer(checkpoint.tokenizer, bundle),
-        labels=labels(config) if job.row.kind == "encoder" else [],
-        postprocess=postprocess(config, checkpoint) if job.row.kind == "encoder" else {},
+        tokenizer=save_tokenizer(checkpoint.tokenizer, bundle) if checkpoint.tokenizer is not None else None,
+        image=save_image_processor(checkpoint.processor, bundle) if checkpoint.processor is not None else None,
+        labels=labels(config) if job.row.kind in ("encoder", "vision") else [],
+        postprocess=postprocess(config, checkpoint, graphs) if job.row.kind in ("encoder", "vision") else seq2seq,
         generation=generation,
         provenance=provenance(job.source),
     )
@@ -87,12 +106,16 @@ def labels(config: Any) -> list[str]:
     return [str(config.id2label[index]) for index in range(config.num_labels)]
 
 
-def postprocess(config: Any, checkpoint: Checkpoint) -> dict[str, Any]:
+def postprocess(config: Any, checkpoint: Checkpoint, graphs: dict[str, GraphSpec]) -> dict[str, Any]:
     """What turns logits into an answer, and how long a text may be."""
+    shapes = {output.name: output.shape for output in graphs["model"].outputs}
+    if "pred_boxes" in shapes:
+        _, queries, classes = shapes["logits"]
+        return resolve_detection(checkpoint.processor, queries, classes)
     facts = {
         "problem_type": getattr(config, "problem_type", None),
         "function_to_apply": getattr(config, "function_to_apply", None),
-        "max_positions": max_positions(config, checkpoint),
+        "max_positions": max_positions(config, checkpoint) if checkpoint.tokenizer is not None else None,
     }
     return {name: value for name, value in facts.items() if value is not None}
 

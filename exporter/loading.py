@@ -10,6 +10,7 @@ from typing import Any
 
 from exporter.adapters import adapter_shapes, config_directory, fit_labels, merge
 from exporter.checks import TOKENIZER_FILES, check_complete, check_finite, check_vocabulary, has_tokenizer
+from exporter.image_processor import has_image_processor
 from exporter.quiet import quiet
 from exporter.shards import read_json
 from exporter.source import Source
@@ -28,6 +29,7 @@ class Checkpoint:
     tokenizer: Any  # transformers.PreTrainedTokenizerFast; None when the task reads no text
     source: Source
     row: TaskRow
+    processor: Any = None  # transformers.BaseImageProcessor, its PIL variant; None when the task reads no images
 
 
 def load_config(source: Source, trust_remote_code: bool = False, token: str | None = None) -> Any:
@@ -75,11 +77,12 @@ def load_checkpoint(
         raise ExportError(f"unknown dtype {dtype!r}; one of {', '.join(DTYPES)}")
     config = load_config(source, trust_remote_code, token)
     tokenizer = load_tokenizer(source, trust_remote_code, token) if row.modality == "text" else None
+    processor = load_image_processor(source, trust_remote_code, token) if row.modality == "image" else None
     model = _load_model(source, row, config, dtype, trust_remote_code, token)
     check_finite(model, source, dtype)
     if tokenizer is not None:
         check_vocabulary(model, tokenizer, source)
-    return Checkpoint(model.eval().to(device), model.config, tokenizer, source, row)
+    return Checkpoint(model.eval().to(device), model.config, tokenizer, source, row, processor)
 
 
 def check_device(device: str) -> None:
@@ -112,6 +115,22 @@ def load_tokenizer(source: Source, trust_remote_code: bool = False, token: str |
         kind = type(tokenizer).__name__
         raise ExportError(f"{source.id}: {kind} has no fast version; onward needs one that writes tokenizer.json")
     return tokenizer
+
+
+def load_image_processor(source: Source, trust_remote_code: bool = False, token: str | None = None) -> Any:
+    """The checkpoint's image processor in its PIL variant, whose steps the runtime reproduces bit for bit."""
+    from transformers import AutoImageProcessor
+
+    places = [place for place in (source, source.base) if place is not None]
+    directory = next((p.location for p in places if has_image_processor(Path(p.location))), None)
+    if directory is None:
+        raise ExportError(
+            f"{source.id} has no preprocessor_config.json: save its image processor with save_pretrained()"
+        )
+    with quiet(), _load_errors(source, "its image processor"):
+        return AutoImageProcessor.from_pretrained(
+            directory, backend="pil", trust_remote_code=trust_remote_code, token=token
+        )
 
 
 def _load_model(

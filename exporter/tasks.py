@@ -11,7 +11,7 @@ from runtime.errors import ExportError
 if TYPE_CHECKING:
     from exporter.source import Source
 
-Kind = Literal["causal-lm", "encoder"]
+Kind = Literal["causal-lm", "seq2seq", "encoder", "vision"]
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class TaskRow:
     name: str  # as in transformers.pipelines.SUPPORTED_TASKS
     auto_class: str  # transformers class that loads a checkpoint with the task's head
     kind: Kind
-    modality: Literal["text"]
+    modality: Literal["text", "image"]
     pipeline: str  # name of the HF pipeline whose answers the bundle reproduces
     peft_type: str = ""  # peft.TaskType of its adapters
-    # Encoders: the model outputs that become graph outputs, with the names of their free dimensions.
+    # Encoders and vision models: the model outputs that become graph outputs, with the names of their free dimensions.
     outputs: tuple[tuple[str, tuple[str | None, ...]], ...] = ()
 
 
@@ -38,6 +38,34 @@ _ROWS = [
         "text-classification",
         "SEQ_CLS",
         outputs=(("logits", ("batch", None)),),
+    ),
+    TaskRow(
+        "token-classification",
+        "AutoModelForTokenClassification",
+        "encoder",
+        "text",
+        "token-classification",
+        "TOKEN_CLS",
+        outputs=(("logits", ("batch", "sequence", None)),),
+    ),
+    TaskRow("text2text-generation", "AutoModelForSeq2SeqLM", "seq2seq", "text", "text2text-generation", "SEQ_2_SEQ_LM"),
+    TaskRow("summarization", "AutoModelForSeq2SeqLM", "seq2seq", "text", "summarization"),
+    TaskRow("translation", "AutoModelForSeq2SeqLM", "seq2seq", "text", "translation"),
+    TaskRow(
+        "image-classification",
+        "AutoModelForImageClassification",
+        "vision",
+        "image",
+        "image-classification",
+        outputs=(("logits", ("batch", None)),),
+    ),
+    TaskRow(
+        "object-detection",
+        "AutoModelForObjectDetection",
+        "vision",
+        "image",
+        "object-detection",
+        outputs=(("logits", ("batch", None, None)), ("pred_boxes", ("batch", None, None))),
     ),
 ]
 TASKS: dict[str, TaskRow] = {row.name: row for row in _ROWS}
@@ -85,8 +113,8 @@ FIELD_TASKS: dict[str, tuple[str, ...]] = {
     "zero-shot-classification": (),
     "zero-shot-audio-classification": (),
     "image-feature-extraction": (),
-    "summarization": (),
-    "translation": (),
+    "summarization": ("AutoModelForSeq2SeqLM",),
+    "translation": ("AutoModelForSeq2SeqLM",),
     "image-to-text": (),
     "text-to-image": (),
     "inpainting": (),

@@ -43,7 +43,17 @@ class Interface:
 # Text generation speaks the names of TensorRT-LLM's models, which Triton's OpenAI frontend sends to every Python
 # backend. That frontend sends a batch dimension, so there is one (of size 1: our own engine does the batching), and it
 # always sends both penalties, 0 unless asked.
+def _text_to_text(*inputs: Tensor) -> Interface:
+    """Encoder–decoders: a text in, the answer's text out."""
+    lengths = [Tensor("max_new_tokens", "TYPE_INT32"), Tensor("num_beams", "TYPE_INT32")]
+    text = Tensor("text", "TYPE_STRING", optional=False)
+    return Interface([text, *inputs, *lengths], [Tensor("json", "TYPE_STRING")], max_batch_size=32)
+
+
 INTERFACES: dict[str, Interface] = {
+    "text2text-generation": _text_to_text(),
+    "summarization": _text_to_text(),
+    "translation": _text_to_text(Tensor("src_lang", "TYPE_STRING"), Tensor("tgt_lang", "TYPE_STRING")),
     "text-classification": Interface(
         inputs=[
             Tensor("text", "TYPE_STRING", optional=False),
@@ -55,6 +65,16 @@ INTERFACES: dict[str, Interface] = {
             Tensor("score", "TYPE_FP32", (-1,)),
             Tensor("json", "TYPE_STRING"),
         ],
+        max_batch_size=32,
+    ),
+    "token-classification": Interface(
+        inputs=[
+            Tensor("text", "TYPE_STRING", optional=False),
+            Tensor("aggregation_strategy", "TYPE_STRING"),
+            Tensor("ignore_labels", "TYPE_STRING", (-1,)),
+            Tensor("stride", "TYPE_INT32"),
+        ],
+        outputs=[Tensor("json", "TYPE_STRING")],
         max_batch_size=32,
     ),
     "text-generation": Interface(
@@ -82,6 +102,25 @@ INTERFACES: dict[str, Interface] = {
         ],
         max_batch_size=1,
         decoupled=True,
+    ),
+    "image-classification": Interface(
+        inputs=[Tensor("image", "TYPE_STRING", optional=False), Tensor("top_k", "TYPE_INT32")],
+        outputs=[
+            Tensor("label", "TYPE_STRING", (-1,)),
+            Tensor("score", "TYPE_FP32", (-1,)),
+            Tensor("json", "TYPE_STRING"),
+        ],
+        max_batch_size=32,
+    ),
+    "object-detection": Interface(
+        inputs=[Tensor("image", "TYPE_STRING", optional=False), Tensor("threshold", "TYPE_FP32")],
+        outputs=[
+            Tensor("label", "TYPE_STRING", (-1,)),
+            Tensor("score", "TYPE_FP32", (-1,)),
+            Tensor("box", "TYPE_INT32", (-1, 4)),
+            Tensor("json", "TYPE_STRING"),
+        ],
+        max_batch_size=8,
     ),
 }
 

@@ -233,7 +233,7 @@ def emit_mha(
 ) -> torch.Tensor:
     """Emit a MultiHeadAttention node; `mask` becomes its int32 key padding mask.
 
-    cached: keys and values are cross-attention's, which the operator takes as they lie: `[batch, heads, keys, head_dim]`.
+    cached: keys and values are cross-attention's, which the operator takes as they lie, heads first.
     """
     batch, heads, length, head_dim = query.shape
     flat = [t.transpose(1, 2).reshape(batch, t.shape[2], -1) for t in ([query] if cached else [query, key, value])]

@@ -27,7 +27,6 @@ from transformers.modeling_outputs import BaseModelOutput
 from exporter.tracing.adapter import TraceRequest, trace
 from exporter.tracing.attention import (
     SEQ2SEQ,
-    AttentionCall,
     Context,
     UnsupportedAttentionError,
     attention_context,

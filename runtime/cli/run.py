@@ -17,6 +17,8 @@ from runtime.errors import InputError
 NAMED_OPTIONS = {
     "text-generation": ("max_new_tokens", "seed", "greedy"),
     "text-classification": ("top_k",),
+    "image-classification": ("top_k",),
+    "object-detection": ("threshold",),
 }
 
 
@@ -30,29 +32,44 @@ NAMED_OPTIONS = {
 @click.option("--greedy", is_flag=True, help="Text generation: always the most probable token.")
 @click.option("--seed", type=int, help="Text generation: same seed, same text.")
 @click.option("--top-k", type=click.IntRange(min=1), help="Classification: how many labels.")
+@click.option("--threshold", type=float, help="Object detection: scores above it are shown, 0.5 by default.")
+@click.option("--save", type=click.Path(path_type=Path), metavar="FILE", help="Object detection: draw the boxes.")
 @click.option("-o", "--option", "options", multiple=True, metavar="NAME=JSON", help="Any argument of the pipeline.")
 @click.option("--json", "as_json", is_flag=True, help="Print the pipeline's answer as JSON.")
 def run(
-    bundle: Path, text: str | None, task: str | None, as_json: bool, provider: str, threads: int | None, **given: Any
+    bundle: Path,
+    text: str | None,
+    task: str | None,
+    as_json: bool,
+    provider: str,
+    threads: int | None,
+    save: Path | None,
+    **given: Any,
 ) -> None:
-    """Answer TEXT (or standard input) with BUNDLE. Text generation streams.
+    """Answer TEXT (or standard input) with BUNDLE: a text, or for vision tasks an image. Text generation streams.
 
     \b
     onward run model_repository/gpt2 "Hello" --max-new-tokens 40
     echo "I love this!" | onward run model_repository/sentiment --json
     onward run model_repository/gpt2 "Hello" -o temperature=0.9 -o 'stop_strings=["."]'
+    onward run model_repository/detr street.png --threshold 0.7 --save boxes.png
     """
+    from runtime.cli.images import check_save, read_image, reads_images, save_drawing
     from runtime.pipelines import pipeline
 
     pipe = pipeline(task, bundle, provider=provider, threads=threads)
     kwargs = call_arguments(pipe.task, **given)
     check_arguments(pipe, kwargs)
-    question = read_input(text)
+    check_save(pipe, save)
+    question = read_image(text) if reads_images(pipe) else read_input(text)
     try:
         if not as_json and can_stream(pipe, kwargs):
             stream(pipe, question, kwargs)
         else:
-            show(pipe(question, **kwargs), as_json)
+            answer = pipe(question, **kwargs)
+            show(answer, as_json)
+            if save is not None:
+                save_drawing(question, answer, save)
     finally:
         pipe.close()
 
@@ -61,7 +78,7 @@ def call_arguments(task: str, options: tuple[str, ...], greedy: bool, **given: A
     """The pipeline's arguments: named options that were given, then NAME=JSON pairs."""
     arguments = {name: value for name, value in {**given, "greedy": greedy or None}.items() if value is not None}
     for name in arguments:
-        if name not in NAMED_OPTIONS[task]:
+        if name not in NAMED_OPTIONS.get(task, ()):
             raise InputError(f"--{name.replace('_', '-')} means nothing for {task}; -o passes any of its arguments")
     if arguments.pop("greedy", False):
         arguments["do_sample"] = False
@@ -69,8 +86,8 @@ def call_arguments(task: str, options: tuple[str, ...], greedy: bool, **given: A
 
 
 def check_arguments(pipe: Any, arguments: dict[str, Any]) -> None:
-    """Raise `InputError` for a name or type that the pipeline would not take; text generation looks after its own."""
-    if pipe.task == "text-generation":
+    """Raise `InputError` for a name or type that text classification would not take; other tasks check their own."""
+    if pipe.task != "text-classification":
         return
     known = tokenising_arguments(pipe)
     for name, value in arguments.items():
@@ -85,7 +102,7 @@ def check_arguments(pipe: Any, arguments: dict[str, Any]) -> None:
 
 
 def tokenising_arguments(pipe: Any) -> dict[str, Any]:
-    """Name -> type of what a pipeline takes that hands all keywords it does not know to its tokenizer."""
+    """Name -> type of what text classification takes, which hands all keywords it does not know to its tokenizer."""
     own, tokenizer = get_type_hints(pipe._sanitize_parameters), get_type_hints(pipe.tokenizer.__call__)
     # What changes the shape of the inputs or adds columns that no model reads is for the tokenizer's own callers.
     useless = {"text", "text_pair", "stride", "is_split_into_words", "tokenizer_kwargs", "return"}
@@ -144,7 +161,9 @@ def show(answer: Any, as_json: bool) -> None:
         return
     for item in answer if isinstance(answer, list) else [answer]:
         if isinstance(item, dict) and {"label", "score"} <= item.keys():
-            click.echo(f"{item['score']:.4f}  {item['label']}")
+            click.echo(
+                f"{item['score']:.4f}  {item['label']}" + "".join(f"  {x}={v}" for x, v in item.get("box", {}).items())
+            )
         elif isinstance(item, dict) and isinstance(item.get("generated_text"), str):
             click.echo(item["generated_text"])
         else:

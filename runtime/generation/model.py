@@ -14,8 +14,8 @@ from runtime.generation.beams import search_beams
 from runtime.generation.config import GenerationConfig
 from runtime.generation.engine import Engine, Runner
 from runtime.generation.sampling import Sampler
-from runtime.generation.sequence import Generated, Sequence
 from runtime.generation.seq2seq import Seq2SeqRunner
+from runtime.generation.sequence import Generated, Sequence
 from runtime.generation.slots import SlotRunner
 from runtime.generation.states import StateRunner
 from runtime.generation.stopping import Stopping

@@ -6,6 +6,7 @@ Sources of different lengths share steps: each slot's cross memory is as long as
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -144,4 +145,4 @@ class Seq2SeqRunner(SlotRunner):
 def equal_runs(lengths: np.ndarray) -> Iterator[tuple[int, int]]:
     """[begin, end) of each run of equal neighbours."""
     cuts = [0, *(np.flatnonzero(np.diff(lengths)) + 1).tolist(), len(lengths)]
-    yield from zip(cuts, cuts[1:], strict=False)
+    yield from itertools.pairwise(cuts)

@@ -28,7 +28,7 @@ def draw_boxes(image: Image.Image, objects: Sequence[dict[str, Any]]) -> Image.I
 
 def write(draw: ImageDraw.ImageDraw, corner: tuple[int, int], text: str, ink: Colour, font: Any) -> None:
     """Text on a ground of the box's colour, above its corner; inside of the image where there is no room above."""
-    left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
+    left, _, right, bottom = draw.textbbox((0, 0), text, font=font)
     x, y = max(corner[0], 0), max(corner[1] - round(bottom) - 2, 0)
     draw.rectangle((x, y, x + right - left + 4, y + bottom + 2), fill=ink)
     draw.text((x + 2, y), text, fill="black", font=font)

@@ -8,7 +8,7 @@ from typing import Any
 from runtime.bundle import open_bundle
 from runtime.errors import InputError
 from runtime.pipelines.base import Pipeline
-from runtime.pipelines.registry import find_task, load_class
+from runtime.pipelines.registry import find_task, is_translation, load_class
 
 __all__ = ["Pipeline", "pipeline"]
 
@@ -41,11 +41,12 @@ def pipeline(
         raise InputError("pipeline() needs `model`: the path of a bundle, such as model_repository/gpt2")
     bundle = open_bundle(model, version, verify)
     entry = find_task(task or bundle.manifest.task)
-    if entry.name != find_task(bundle.manifest.task).name:
+    if find_task(bundle.manifest.task).name not in (entry.name, *entry.bundles):
         raise InputError(
             f"{model} was exported for {bundle.manifest.task}, not for {task}: export the checkpoint for {entry.name}"
         )
-    return load_class(entry)(bundle, provider=provider_name(provider, device), threads=threads, **kwargs)
+    name = task if task and is_translation(task) else entry.name
+    return load_class(entry)(bundle, provider=provider_name(provider, device), threads=threads, task=name, **kwargs)
 
 
 def provider_name(provider: str | None, device: str | int | None) -> str:

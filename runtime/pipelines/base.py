@@ -81,7 +81,7 @@ class Pipeline:
         """Open what the task needs from the bundle."""
         raise NotImplementedError
 
-    def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    def _sanitize_parameters(self, *args: Any, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         """Sort call arguments into those of preprocess, forward and postprocess."""
         raise NotImplementedError
 

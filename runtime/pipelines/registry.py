@@ -14,15 +14,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TaskEntry:
-    """A task's pipeline: `module:class`, loaded only when the task is used; what goes in and comes out, for people."""
+    """A task's pipeline: `module:class`, loaded only when the task is used; what goes in and comes out, for people.
+
+    bundles: other tasks whose bundles this pipeline runs on as well.
+    """
 
     name: str
     pipeline: str
     aliases: tuple[str, ...]
     inputs: str
     outputs: str
+    bundles: tuple[str, ...] = ()
 
 
+# One encoder–decoder bundle serves all three.
+SEQ2SEQ = ("text2text-generation", "summarization", "translation")
 TASKS = {
     entry.name: entry
     for entry in (
@@ -34,11 +40,56 @@ TASKS = {
             "[{label, score}]",
         ),
         TaskEntry(
+            "token-classification",
+            "runtime.pipelines.token_classification:TokenClassificationPipeline",
+            ("ner",),
+            "text, list of texts, words",
+            "[{entity, score, index, word, start, end}], [{entity_group, score, word, start, end}]",
+        ),
+        TaskEntry(
             "text-generation",
             "runtime.pipelines.text_generation:TextGenerationPipeline",
             ("causal-lm",),
             "text, list of texts, chat messages",
             "[{generated_text}]",
+        ),
+        TaskEntry(
+            "text2text-generation",
+            "runtime.pipelines.text2text_generation:Text2TextGenerationPipeline",
+            (),
+            "text, list of texts",
+            "[{generated_text}]",
+            SEQ2SEQ,
+        ),
+        TaskEntry(
+            "summarization",
+            "runtime.pipelines.summarization:SummarizationPipeline",
+            (),
+            "text, list of texts",
+            "[{summary_text}]",
+            SEQ2SEQ,
+        ),
+        TaskEntry(
+            "translation",
+            "runtime.pipelines.translation:TranslationPipeline",
+            (),
+            "text, list of texts; also translation_xx_to_yy",
+            "[{translation_text}]",
+            SEQ2SEQ,
+        ),
+        TaskEntry(
+            "image-classification",
+            "runtime.pipelines.image_classification:ImageClassificationPipeline",
+            (),
+            "image (path, URL, base64, PIL, array), list of images",
+            "[{label, score}]",
+        ),
+        TaskEntry(
+            "object-detection",
+            "runtime.pipelines.object_detection:ObjectDetectionPipeline",
+            (),
+            "image (path, URL, base64, PIL), list of images",
+            "[{score, label, box: {xmin, ymin, xmax, ymax}}]",
         ),
     )
 }
@@ -47,10 +98,20 @@ ALIASES = {alias: entry.name for entry in TASKS.values() for alias in entry.alia
 
 def find_task(name: str) -> TaskEntry:
     """The row of a task, by its name or an alias. Raises `InputError` that lists the tasks."""
-    task = ALIASES.get(name, name)
+    task = "translation" if is_translation(name) else ALIASES.get(name, name)
     if task not in TASKS:
         raise InputError(f"unknown task {name!r}; available tasks: {', '.join([*TASKS, *ALIASES])}")
     return TASKS[task]
+
+
+def is_translation(name: str) -> bool:
+    """Whether a task is spelt `translation_xx_to_yy`. Raises `InputError` when it only begins like that."""
+    if not name.startswith("translation_"):
+        return False
+    parts = name.split("_")
+    if len(parts) != 4 or parts[2] != "to":
+        raise InputError(f"task {name!r}: use the format translation_XX_to_YY, such as translation_en_to_fr")
+    return True
 
 
 def load_class(entry: TaskEntry) -> type[Pipeline]:

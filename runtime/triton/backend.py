@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from runtime.errors import BundleError, OnwardError
-from runtime.triton.settings import GenerationSettings, Settings, read_settings
+from runtime.triton.settings import GenerationSettings, ImageSettings, Settings, read_settings
 
 
 class Implementation(NamedTuple):
@@ -25,7 +25,13 @@ class Implementation(NamedTuple):
 
 IMPLEMENTATIONS = {
     "text-classification": Implementation("runtime.triton.classification", "ClassificationModel", Settings),
+    "token-classification": Implementation("runtime.triton.text_tasks", "TextTaskModel", Settings),
+    "text2text-generation": Implementation("runtime.triton.text_tasks", "TextTaskModel", Settings),
+    "summarization": Implementation("runtime.triton.text_tasks", "TextTaskModel", Settings),
+    "translation": Implementation("runtime.triton.text_tasks", "TextTaskModel", Settings),
     "text-generation": Implementation("runtime.triton.generation", "GenerationModel", GenerationSettings),
+    "image-classification": Implementation("runtime.triton.images", "ImageTaskModel", ImageSettings),
+    "object-detection": Implementation("runtime.triton.images", "ImageTaskModel", ImageSettings),
 }
 
 

@@ -8,7 +8,6 @@ as in HF's pipeline; cut to the number of labels). Outputs `label` and `score` [
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from runtime.errors import InputError
-from runtime.triton.faults import failure
+from runtime.triton.batching import BatchedModel
 from runtime.triton.settings import Settings
 from runtime.triton.tensors import scalar, strings, texts
 
@@ -32,44 +31,26 @@ class Job:
     top_k: int
 
 
-class ClassificationModel:
+class ClassificationModel(BatchedModel[Job, list[Scores]]):
     """Answers batches of requests with a text-classification pipeline."""
 
     def __init__(self, pipe: Any, settings: Settings) -> None:
-        self._pipe = pipe
-        self._settings = settings
-        self._classify([Job(["warm up"], 1)])
+        super().__init__(pipe, settings)
+        self.run([Job(["warm up"], 1)])
 
-    def execute(self, requests: list[Any]) -> list[Any]:
-        """One response per request, in order."""
-        jobs = [self._read(request) for request in requests]
-        answers = iter(self._answer([job for job in jobs if isinstance(job, Job)]))
-        outcomes = [next(answers) if isinstance(job, Job) else job for job in jobs]
-        return [_respond(request, outcome) for request, outcome in zip(requests, outcomes, strict=True)]
+    def read(self, request: Any) -> Job:
+        """A request's tensors as a job. Raises `InputError`."""
+        return read_job(request, self._settings.max_text_bytes)
 
-    def close(self) -> None:
-        """Nothing runs between requests."""
-
-    def _read(self, request: Any) -> Job | BaseException:
-        try:
-            return read_job(request, self._settings.max_text_bytes)
-        except BaseException as error:
-            return error
-
-    def _answer(self, jobs: list[Job]) -> Sequence[list[Scores] | BaseException]:
-        """All jobs in one batch; if that fails, one by one, so that the guilty one fails alone."""
-        if not jobs:
-            return []
-        try:
-            return self._classify(jobs)
-        except BaseException as error:  # a panic of the tokenizers library is no Exception
-            failed = error
-        return [failed] if len(jobs) == 1 else [self._answer([job])[0] for job in jobs]
-
-    def _classify(self, jobs: list[Job]) -> list[list[Scores]]:
+    def run(self, jobs: list[Job]) -> list[list[Scores]]:
+        """All jobs in one batch, whatever their top_k."""
         rows = [row for job in jobs for row in job.rows]
         scores = iter(self._pipe(rows, top_k=None, batch_size=len(rows)))
         return [[next(scores)[: job.top_k] for _ in job.rows] for job in jobs]
+
+    def respond(self, request: Any, answer: list[Scores]) -> Any:
+        """The outputs that were asked for."""
+        return response(request, answer)
 
 
 def read_job(request: Any, max_bytes: int) -> Job:
@@ -88,9 +69,8 @@ def _row(text: str, text_pair: str) -> Row:
     return {"text": text, "text_pair": text_pair} if text_pair else text
 
 
-def _respond(request: Any, outcome: list[Scores] | BaseException) -> Any:
-    if isinstance(outcome, BaseException):
-        return failure(outcome)
+def response(request: Any, outcome: list[Scores]) -> Any:
+    """Labels and scores as tensors and as JSON."""
     wanted = set(request.requested_output_names())
     shape = (len(outcome), len(outcome[0]))
     labels = [entry["label"] for scores in outcome for entry in scores]

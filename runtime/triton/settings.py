@@ -34,6 +34,13 @@ class GenerationSettings(Settings, frozen=True, forbid_unknown_fields=True):
         return super().pipeline_options() | {name: value for name, value in limits.items() if value is not None}
 
 
+class ImageSettings(Settings, frozen=True, forbid_unknown_fields=True):
+    """Settings of the tasks that read images."""
+
+    max_image_bytes: int = 32 << 20  # of a file
+    max_image_pixels: int = 50_000_000  # decoded: three bytes each, and four times as much while it is processed
+
+
 Kind = TypeVar("Kind", bound=Settings)
 
 

@@ -1,0 +1,126 @@
+"""Tasks whose pipeline takes text and a few arguments and answers with something that JSON can say.
+
+Inputs `[n, 1]` make n items (`text`, or `question` and `context`); the other inputs are arguments of the pipeline, the
+same in all rows of a request. Output `json` `[n, 1]`: the pipeline's answer for each item. Requests with equal arguments
+share one run of the model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import triton_python_backend_utils as pb_utils
+
+from runtime.errors import InputError
+from runtime.triton.batching import BatchedModel
+from runtime.triton.settings import Settings
+from runtime.triton.tensors import array, scalar, strings, texts
+
+Kind = Literal["text", "texts", "number"]
+
+
+@dataclass(frozen=True)
+class TextTask:
+    """How a task is asked. items: inputs that make an item, a dict of them where there are several; warm_up: an item
+    and arguments for the first run."""
+
+    arguments: dict[str, Kind]
+    items: tuple[str, ...] = ("text",)
+    warm_up: Callable[[Any], tuple[Any, dict[str, Any]]] = lambda pipe: ("warm up", {})
+
+
+GENERATION: dict[str, Kind] = {"max_new_tokens": "number", "num_beams": "number"}
+
+
+def first_translation(pipe: Any) -> tuple[Any, dict[str, Any]]:
+    """A text and, where languages are tokens, two of them."""
+    codes = list(pipe.manifest.postprocess.get("languages", {}))
+    languages = {"src_lang": codes[0], "tgt_lang": codes[-1]} if codes else {}
+    return "warm up", {"max_new_tokens": 2, **languages}
+
+
+TEXT_TASKS = {
+    "text2text-generation": TextTask(GENERATION, warm_up=lambda pipe: ("warm up", {"max_new_tokens": 2})),
+    "summarization": TextTask(GENERATION, warm_up=lambda pipe: ("warm up", {"max_new_tokens": 2})),
+    "translation": TextTask({**GENERATION, "src_lang": "text", "tgt_lang": "text"}, warm_up=first_translation),
+    "token-classification": TextTask({"aggregation_strategy": "text", "ignore_labels": "texts", "stride": "number"}),
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One request, read."""
+
+    items: list[Any]
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+class TextTaskModel(BatchedModel[Job, list[Any]]):
+    """Answers batches of requests with the pipeline of one of `TEXT_TASKS`."""
+
+    def __init__(self, pipe: Any, settings: Settings) -> None:
+        super().__init__(pipe, settings)
+        self._task = TEXT_TASKS[pipe.task]
+        item, arguments = self._task.warm_up(pipe)
+        self.run([Job([item], arguments)])
+
+    def read(self, request: Any) -> Job:
+        """A request's tensors as a job. Raises `InputError`."""
+        return Job(read_items(request, self._task.items, self._settings.max_text_bytes), self._arguments(request))
+
+    def run(self, jobs: list[Job]) -> list[list[Any]]:
+        """Every group of jobs with equal arguments in one batch."""
+        groups: dict[str, list[int]] = {}
+        for index, job in enumerate(jobs):
+            groups.setdefault(json.dumps(job.arguments, sort_keys=True), []).append(index)
+        answers: dict[int, list[Any]] = {}
+        for members in groups.values():
+            items = [item for index in members for item in jobs[index].items]
+            # From an iterator the pipeline gives one answer for each item; some unwrap lists of one.
+            found = iter(self._pipe(iter(items), batch_size=len(items), **jobs[members[0]].arguments))
+            answers |= {index: [next(found) for _ in jobs[index].items] for index in members}
+        return [answers[index] for index in range(len(jobs))]
+
+    def respond(self, request: Any, answer: list[Any]) -> Any:
+        """The outputs that were asked for."""
+        wanted = set(request.requested_output_names())
+        outputs = self.tensors(answer, wanted)
+        if "json" in wanted:
+            lines = [json.dumps(one, ensure_ascii=False, default=float) for one in answer]
+            outputs.append(strings("json", lines, (len(answer), 1)))
+        return pb_utils.InferenceResponse(outputs)
+
+    def tensors(self, answer: list[Any], wanted: set[str]) -> list[Any]:
+        """Outputs besides `json`."""
+        return []
+
+    def _arguments(self, request: Any) -> dict[str, Any]:
+        limit = self._settings.max_text_bytes
+        read = {name: argument(request, name, kind, limit) for name, kind in self._task.arguments.items()}
+        return {name: value for name, value in read.items() if value is not None}
+
+
+def read_items(request: Any, names: tuple[str, ...], max_bytes: int) -> list[Any]:
+    """The strings of one tensor, or dicts with the strings of several. Raises `InputError`."""
+    columns = {name: texts(request, name, max_bytes) for name in names}
+    for name, values in columns.items():
+        if not values:
+            raise InputError(f"{name} is missing or empty")
+    rows = list(zip(*(values or [] for values in columns.values()), strict=True))
+    return [row[0] for row in rows] if len(names) == 1 else [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def argument(request: Any, name: str, kind: Kind, max_bytes: int) -> Any:
+    """An argument of the pipeline; `None` when the request does not have it. Raises `InputError`."""
+    if kind == "number":
+        return scalar(request, name)
+    values, shaped = texts(request, name, max_bytes), array(request, name)
+    if values is None or shaped is None:
+        return None
+    width = len(values) // max(shaped.shape[0], 1)
+    if any(values[start : start + width] != values[:width] for start in range(0, len(values), max(width, 1))):
+        raise InputError(f"{name} must be the same for all rows of a request; send the rows as separate requests")
+    return values[:width] if kind == "texts" else (values[0] if values else None)
