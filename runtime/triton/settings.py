@@ -30,7 +30,7 @@ class GenerationSettings(Settings, frozen=True, forbid_unknown_fields=True):
 
     def pipeline_options(self) -> dict[str, Any]:
         """Those that the pipeline's constructor takes; it has its own defaults for what is not set."""
-        # Polling threads take the cores that the server's own need: measured, 20 to 360 ms to a first event, not 17 to 30.
+        # Polling threads take the cores from the server: measured, 20 to 360 ms to a first event, not 17 to 30.
         limits = {"slots": self.slots, "max_length_limit": self.max_length_limit, "spinning": False}
         return super().pipeline_options() | {name: value for name, value in limits.items() if value is not None}
 
