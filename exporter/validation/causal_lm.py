@@ -6,6 +6,7 @@ source can leave memory.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,7 +108,9 @@ def strip_padding(model: Any, tokens: list[int]) -> list[int]:
 
 def record_answers(checkpoint: Checkpoint, context: int) -> list[tuple[Any, dict[str, Any], Any]]:
     """HF's pipeline on prompts and, where there is a template, on a chat."""
-    pipe = hf_pipeline("text-generation", model=checkpoint.model, tokenizer=checkpoint.tokenizer)
+    # A copy: HF's pipeline turns the padding side of its tokenizer to the left, and ours is still to be saved.
+    tokenizer = copy.deepcopy(checkpoint.tokenizer)
+    pipe = hf_pipeline("text-generation", model=checkpoint.model, tokenizer=tokenizer)
     options = {"do_sample": False, "max_new_tokens": 8}
     inputs: list[Any] = [text for text in PROMPTS if 0 < len(checkpoint.tokenizer(text)["input_ids"]) < context - 8]
     if checkpoint.tokenizer.chat_template:
