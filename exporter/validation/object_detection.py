@@ -51,10 +51,10 @@ def clear_threshold(scores: list[float]) -> float:
 
 def compare(reference: Reference, pipe: Any, precision: Precision) -> list[Check]:
     """Ask the bundle the same, through the runtime."""
-    return [
-        *compare_outputs(reference, pipe, precision, {"logits": compare_logits, "pred_boxes": compare_boxes}),
-        compare_objects(reference, pipe, precision),
-    ]
+    checks = compare_outputs(reference, pipe, precision, {"logits": compare_logits, "pred_boxes": compare_boxes})
+    if not all(check.passed for check in checks):
+        return checks
+    return [*checks, compare_objects(reference, pipe, precision)]
 
 
 def compare_boxes(name: str, expected: np.ndarray, found: np.ndarray, precision: Precision) -> Check:

@@ -61,11 +61,6 @@ CLASSIFIER_ROWS: dict[str, tuple[Row, str, Row]] = {
     ),
     # No crop: height and width of its input are free.
     "resnet": (_RESNET, "BitImageProcessor", {"size": {"shortest_edge": 64}, "do_center_crop": False}),
-    "dinov2": (
-        _VIT | {"mlp_ratio": 2},
-        "BitImageProcessor",
-        {"size": {"shortest_edge": 36}, "crop_size": {"height": 32, "width": 32}},
-    ),
 }
 
 DETECTOR_ROWS: dict[str, tuple[Row, str, Row]] = {
@@ -101,11 +96,5 @@ DETECTOR_ROWS: dict[str, tuple[Row, str, Row]] = {
         },
         "RTDetrImageProcessor",
         {"size": {"height": 96, "width": 96}},
-    ),
-    "deformable_detr": (
-        _DETR
-        | {"backbone_config": _BACKBONE | {"out_features": ["stage2", "stage3", "stage4"]}, "num_feature_levels": 3},
-        "DeformableDetrImageProcessor",
-        _BOUNDED,
     ),
 }
