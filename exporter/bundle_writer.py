@@ -18,7 +18,7 @@ from exporter.seq2seq_tasks import resolve_tasks
 from exporter.tokenizer import describe_tokenizer, save_tokenizer
 from exporter.tracing.causal_lm import Traced, trace_causal_lm
 from exporter.tracing.encoder import trace_encoder
-from exporter.tracing.seq2seq_lm import trace_seq2seq_lm
+from exporter.tracing.seq2seq_lm import trace_image_to_text, trace_text_to_text
 from exporter.tracing.vision import trace_vision
 from exporter.triton_config import model_entry, triton_config
 from runtime.bundle import MANIFEST_FILE, GraphSpec, Manifest, encode
@@ -51,12 +51,15 @@ def trace(job: Job, checkpoint: Checkpoint) -> Traced:
     """The graphs of the task's kind of model."""
     if job.row.kind == "causal-lm":
         return trace_causal_lm(checkpoint.model, job.options.opset, job.options.max_length)
+    if job.row.kind == "captioning":
+        image = describe_image_processor(checkpoint.processor)
+        return trace_image_to_text(checkpoint.model, image, job.options.opset, job.options.max_length)
     if job.row.kind == "vision":
         image = describe_image_processor(checkpoint.processor)
         return trace_vision(checkpoint.model, image, job.row.outputs, job.options.opset)
     names = [name for name in describe_tokenizer(checkpoint.tokenizer).model_input_names if accepts(checkpoint, name)]
     if job.row.kind == "seq2seq":
-        return trace_seq2seq_lm(checkpoint.model, names, job.options.opset, job.options.max_length)
+        return trace_text_to_text(checkpoint.model, names, job.options.opset, job.options.max_length)
     return trace_encoder(checkpoint.model, names, job.row.outputs, job.options.opset)
 
 
@@ -71,7 +74,7 @@ def describe(job: Job, checkpoint: Checkpoint, traced: Traced, bundle: Path, gra
     config.save_pretrained(bundle)
     generation = {}
     seq2seq: dict[str, Any] = {}
-    if job.row.kind in ("causal-lm", "seq2seq"):
+    if job.row.kind in ("causal-lm", "seq2seq", "captioning"):
         model.generation_config.save_pretrained(bundle)
         generation = resolve_generation(model, checkpoint.tokenizer, job.row.name)
     if job.row.kind == "seq2seq":

@@ -67,6 +67,10 @@ def resolve_generation(model: Any, tokenizer: Any, task: str) -> dict[str, Any]:
     return {**values, TASK_DEFAULTS: defaults} if defaults else values
 
 
+# Of pipelines that transformers 5 dropped: 4.57's `_default_generation_config` (pipelines/image_to_text.py).
+DROPPED_DEFAULTS = {"image-to-text": {"max_new_tokens": 256}}
+
+
 def task_defaults(task: str) -> dict[str, Any]:
     """What the pipeline for `task` fills into gaps: of the installed transformers, if it still has that pipeline.
 
@@ -74,6 +78,8 @@ def task_defaults(task: str) -> dict[str, Any]:
     """
     from transformers.pipelines import PIPELINE_REGISTRY
 
+    if task in DROPPED_DEFAULTS:
+        return dict(DROPPED_DEFAULTS[task])
     entry = PIPELINE_REGISTRY.supported_tasks.get(PIPELINE_REGISTRY.task_aliases.get(task, task))
     if entry is None:
         return {}

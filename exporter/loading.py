@@ -76,8 +76,8 @@ def load_checkpoint(
     if dtype not in DTYPES:
         raise ExportError(f"unknown dtype {dtype!r}; one of {', '.join(DTYPES)}")
     config = load_config(source, trust_remote_code, token)
-    tokenizer = load_tokenizer(source, trust_remote_code, token) if row.modality == "text" else None
-    processor = load_image_processor(source, trust_remote_code, token) if row.modality == "image" else None
+    tokenizer = load_tokenizer(source, trust_remote_code, token) if "text" in row.modality else None
+    processor = load_image_processor(source, trust_remote_code, token) if "image" in row.modality else None
     model = _load_model(source, row, config, dtype, trust_remote_code, token)
     check_finite(model, source, dtype)
     if tokenizer is not None:

@@ -11,7 +11,7 @@ from runtime.errors import ExportError
 if TYPE_CHECKING:
     from exporter.source import Source
 
-Kind = Literal["causal-lm", "seq2seq", "encoder", "vision"]
+Kind = Literal["causal-lm", "seq2seq", "captioning", "encoder", "vision"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class TaskRow:
     name: str  # as in transformers.pipelines.SUPPORTED_TASKS
     auto_class: str  # transformers class that loads a checkpoint with the task's head
     kind: Kind
-    modality: Literal["text", "image"]
+    modality: Literal["text", "image", "image-text"]
     pipeline: str  # name of the HF pipeline whose answers the bundle reproduces
     peft_type: str = ""  # peft.TaskType of its adapters
     # Encoders and vision models: the model outputs that become graph outputs, with the names of their free dimensions.
@@ -49,6 +49,7 @@ _ROWS = [
         outputs=(("logits", ("batch", "sequence", None)),),
     ),
     TaskRow("text2text-generation", "AutoModelForSeq2SeqLM", "seq2seq", "text", "text2text-generation", "SEQ_2_SEQ_LM"),
+    TaskRow("image-to-text", "AutoModelForImageTextToText", "captioning", "image-text", "image-to-text"),
     TaskRow("summarization", "AutoModelForSeq2SeqLM", "seq2seq", "text", "summarization"),
     TaskRow("translation", "AutoModelForSeq2SeqLM", "seq2seq", "text", "translation"),
     TaskRow(
@@ -115,7 +116,7 @@ FIELD_TASKS: dict[str, tuple[str, ...]] = {
     "image-feature-extraction": (),
     "summarization": ("AutoModelForSeq2SeqLM",),
     "translation": ("AutoModelForSeq2SeqLM",),
-    "image-to-text": (),
+    "image-to-text": ("AutoModelForImageTextToText",),
     "text-to-image": (),
     "inpainting": (),
     "sentence-similarity": (),

@@ -103,6 +103,11 @@ INTERFACES: dict[str, Interface] = {
         max_batch_size=1,
         decoupled=True,
     ),
+    "image-to-text": Interface(
+        inputs=[Tensor("image", "TYPE_STRING", optional=False), Tensor("max_new_tokens", "TYPE_INT32")],
+        outputs=[Tensor("json", "TYPE_STRING")],
+        max_batch_size=32,
+    ),
     "image-classification": Interface(
         inputs=[Tensor("image", "TYPE_STRING", optional=False), Tensor("top_k", "TYPE_INT32")],
         outputs=[

@@ -56,6 +56,7 @@ class Context:
     cache: Any = None  # PassThroughCache, or seq2seq.Seq2SeqCache
     emit: bool = False
     record: bool = False  # only the cross-attention's keys and values matter
+    encoder_mask: torch.Tensor | None = None  # `[batch, keys]`, for cross-attention
     calls: list[AttentionCall] = field(default_factory=list)
 
     @property
@@ -291,7 +292,8 @@ def seq2seq_attention(
         if cached and _current.record:
             return query.transpose(1, 2), None
         run = emit_mha if _current.emit else bidirectional_reference
-        return run(call, query, key, value, attention_mask, position_bias, cached), None
+        mask = _current.encoder_mask if cached else attention_mask
+        return run(call, query, key, value, mask, position_bias, cached), None
     if _current.record:
         return query.transpose(1, 2), None
     call.attributes["kv_num_heads"] = key.shape[1]

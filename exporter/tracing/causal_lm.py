@@ -56,7 +56,7 @@ def probe_ids(model: Any) -> torch.Tensor:
 
 def context_length(model: Any, wanted: int | None = None) -> int:
     """Tokens a sequence may hold: the model's positions, capped by `wanted`. Raises `ExportError` when that is more."""
-    config = model.config.get_text_config()
+    config = model.config.get_text_config(decoder=True)
     own = getattr(config, "max_position_embeddings", None) or getattr(config, "max_seq_len", None) or UNLIMITED
     if wanted is None:
         return int(own)

@@ -16,6 +16,7 @@ Those that add a bias per distance (T5) must also know how many keys there are: 
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -126,8 +127,11 @@ class Probe:
     shape: Shape = field(default_factory=lambda: Shape([], [], False, False))
 
 
+Inputs = dict[str, torch.Tensor]
+
+
 class EncoderStep(torch.nn.Module):  # type: ignore[misc]
-    """The encoder's inputs -> each decoder layer's cross-attention keys and values."""
+    """The encoder's inputs (token ids and mask, or pixel values) -> each decoder layer's cross-attention."""
 
     def __init__(self, model: Any, names: list[str]) -> None:
         super().__init__()
@@ -135,12 +139,17 @@ class EncoderStep(torch.nn.Module):  # type: ignore[misc]
         self.names = names
 
     def forward(self, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
-        inputs = dict(zip(self.names, tensors, strict=True))
+        inputs = typed(self.model, dict(zip(self.names, tensors, strict=True)))
         cross = record_cross(self.model, inputs, emit=True)
         return [tensor for layer in cross.layers for tensor in (layer.keys, layer.values) if tensor is not None]
 
 
-def record_cross(model: Any, inputs: dict[str, torch.Tensor], emit: bool) -> CrossCache:
+def typed(model: Any, inputs: Inputs) -> Inputs:
+    """Pixel values come as float32 whatever the model's dtype."""
+    return {name: value.to(model.dtype) if value.is_floating_point() else value for name, value in inputs.items()}
+
+
+def record_cross(model: Any, inputs: Inputs, emit: bool) -> CrossCache:
     """Run the whole model on one decoder token, and keep what reaches the cross-attention cache."""
     cross = CrossCache([])
     cache = Seq2SeqCache(OwnCache([]), cross)
@@ -195,12 +204,12 @@ def run_decoder(
 ) -> torch.Tensor:
     """Logits of the decoder. The encoder's hidden states are only looked at for their shape."""
     cache = Seq2SeqCache(own, CrossCache([Layer(key, value) for key, value in cross]))
-    config = model.config.get_text_config(decoder=True)
-    hidden = torch.zeros(*encoder_mask.shape, config.hidden_size, dtype=model.dtype, device=model.device)
-    with attention_context(Context(cache=cache, emit=emit)):
+    width = model.get_encoder().config.hidden_size
+    hidden = torch.zeros(*encoder_mask.shape, width, dtype=model.dtype, device=model.device)
+    with attention_context(Context(cache=cache, emit=emit, encoder_mask=encoder_mask)):
         output = model(
             encoder_outputs=BaseModelOutput(last_hidden_state=hidden),
-            attention_mask=encoder_mask,
+            **encoder_mask_argument(model, encoder_mask),
             decoder_input_ids=input_ids,
             **decoder_mask(input_ids),
             past_key_values=cache,
@@ -210,19 +219,24 @@ def run_decoder(
     return logits
 
 
-def probe_seq2seq(model: Any, names: list[str]) -> Probe:
-    """Do the emitted operators say what the model's three attentions say? Compared in plain torch."""
-    inputs = encoder_sample(model, names)
+def encoder_mask_argument(model: Any, mask: torch.Tensor) -> Inputs:
+    """The mask under the model's name; models that read images have none, and the operator gets ours all the same."""
+    return {"attention_mask": mask} if "attention_mask" in inspect.signature(model.forward).parameters else {}
+
+
+def probe_seq2seq(model: Any, inputs: Inputs) -> Probe:
+    """Do the emitted operators say what the model's three attentions say? Compared in plain torch on a sample."""
     ids = torch.randint(1, vocab_size(model), (BATCH, LENGTH), generator=torch.Generator().manual_seed(1))
     ids = ids.to(model.device)
     try:
         with torch.no_grad():
+            inputs = typed(model, inputs)
             expected = model(**inputs, decoder_input_ids=ids, **decoder_mask(ids), use_cache=False).logits
             with attention_implementation(model, SEQ2SEQ):
                 cross = record_cross(model, inputs, emit=False).layers
                 given = [(layer.keys, layer.values) for layer in cross if layer.keys is not None]
-                mask = inputs["attention_mask"]
-                found, own, together = try_decoder(model, ids, mask, given)
+                mask = inputs.get("attention_mask", torch.ones(BATCH, given[0][0].shape[2], dtype=torch.long))
+                found, own, together = try_decoder(model, ids, mask.to(model.device), given)
     except UnsupportedAttentionError as error:
         return Probe(str(error))
     except Exception as error:  # any model code may fail on a foreign cache: that is a verdict, not a crash
@@ -275,26 +289,28 @@ def encoder_sample(model: Any, names: list[str]) -> dict[str, torch.Tensor]:
     return {name: known[name].to(model.device) for name in names}
 
 
-def trace_seq2seq(model: Any, names: list[str], shape: Shape, opset: int) -> dict[str, onnx_ir.Model]:
-    """Trace `encoder` and `decoder`. names: what the tokenizer gives; shape: what `probe_seq2seq` found."""
+def trace_seq2seq(model: Any, inputs: Inputs, shape: Shape, opset: int) -> dict[str, onnx_ir.Model]:
+    """Trace `encoder` and `decoder`. inputs: a sample for the encoder; shape: what `probe_seq2seq` found."""
     with attention_implementation(model, SEQ2SEQ):
         return {
-            "encoder": trace(encoder_request(model, names, shape, opset)),
+            "encoder": trace(encoder_request(model, inputs, shape, opset)),
             "decoder": trace(decoder_request(model, shape, opset)),
         }
 
 
-def encoder_request(model: Any, names: list[str], shape: Shape, opset: int) -> TraceRequest:
-    """Batch and sequence are free."""
-    inputs, layers = encoder_sample(model, names), len(shape.cross)
+def encoder_request(model: Any, inputs: Inputs, shape: Shape, opset: int) -> TraceRequest:
+    """The batch is free, and the length of a text; images have one size."""
+    layers = len(shape.cross)
+    dims = {name: ["batch", "encoder_sequence"] if value.dim() == 2 else ["batch"] for name, value in inputs.items()}
+    length = "encoder_sequence" if "input_ids" in inputs else None
     return TraceRequest(
         module=EncoderStep(model, list(inputs)).eval(),
         kwargs={"tensors": list(inputs.values())},
-        dims={"tensors": [{0: AUTO, 1: AUTO}] * len(inputs)},
+        dims={"tensors": [dict.fromkeys(range(len(names)), AUTO) for names in dims.values()]},
         input_names=list(inputs),
-        input_dims=[["batch", "encoder_sequence"]] * len(inputs),
+        input_dims=list(dims.values()),
         output_names=cache_names("cross_key_values", layers),
-        output_dims=[["batch", None, "encoder_sequence", None]] * (2 * layers),
+        output_dims=[["batch", None, length, None]] * (2 * layers),
         opset=opset,
         caches_of=model,
     )

@@ -5,21 +5,34 @@ from __future__ import annotations
 from typing import Any
 
 from exporter.tracing.causal_lm import DTYPES, Traced, context_length
-from exporter.tracing.seq2seq import probe_seq2seq, trace_seq2seq
-from runtime.bundle import CacheSpec
+from exporter.tracing.seq2seq import Inputs, encoder_sample, probe_seq2seq, trace_seq2seq
+from exporter.tracing.vision import fixed_size, sample_inputs
+from runtime.bundle import CacheSpec, ImageSpec
 from runtime.errors import ExportError
 
 
-def trace_seq2seq_lm(model: Any, input_names: list[str], opset: int, max_length: int | None = None) -> Traced:
-    """Encoder and decoder graphs. input_names: what the tokenizer gives.
+def trace_text_to_text(model: Any, input_names: list[str], opset: int, max_length: int | None = None) -> Traced:
+    """Encoder and decoder graphs of a model that reads text. input_names: what its tokenizer gives."""
+    return trace_seq2seq_lm(model, encoder_sample(model, input_names), opset, max_length)
+
+
+def trace_image_to_text(model: Any, image: ImageSpec, opset: int, max_length: int | None = None) -> Traced:
+    """Encoder and decoder graphs of a model that reads images of one size."""
+    size = fixed_size(image)
+    if size is None:
+        raise ExportError("captioning of images of any size is not supported yet: its processor must fix the size")
+    return trace_seq2seq_lm(model, sample_inputs(model, ["pixel_values"], size), opset, max_length)
+
+
+def trace_seq2seq_lm(model: Any, inputs: Inputs, opset: int, max_length: int | None = None) -> Traced:
+    """Encoder and decoder graphs. inputs: a sample for the encoder.
 
     max_length: most tokens of an answer that the bundle promises. Raises `ExportError` where the operators do not fit.
     """
-    probe = probe_seq2seq(model, input_names)
+    probe = probe_seq2seq(model, inputs)
     if probe.reason:
         raise ExportError(f"{type(model).__name__} cannot be exported as an encoder–decoder yet: {probe.reason}")
     shape = probe.shape
-    graphs = trace_seq2seq(model, input_names, shape, opset)
     cache = CacheSpec(
         "slots",
         context_length(model, max_length),
@@ -28,4 +41,5 @@ def trace_seq2seq_lm(model: Any, input_names: list[str], opset: int, max_length:
         cross=shape.cross,
         lockstep=shape.lockstep,
     )
+    graphs = trace_seq2seq(model, inputs, shape, opset)
     return Traced(graphs, "emission", "attention is GroupQueryAttention and MultiHeadAttention everywhere", cache)

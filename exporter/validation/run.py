@@ -10,6 +10,7 @@ from typing import Any
 from exporter.loading import Checkpoint
 from exporter.precision import PRECISIONS
 from exporter.validation import (
+    captioning,
     causal_lm,
     image_classification,
     object_detection,
@@ -35,6 +36,7 @@ class Validator:
 VALIDATORS = {
     "text-generation": Validator(causal_lm.record, causal_lm.compare),
     "text2text-generation": Validator(seq2seq.record, seq2seq.compare),
+    "image-to-text": Validator(captioning.record, seq2seq.compare),
     "summarization": Validator(seq2seq.record, seq2seq.compare),
     "translation": Validator(seq2seq.record, seq2seq.compare),
     "text-classification": Validator(text_classification.record, text_classification.compare),

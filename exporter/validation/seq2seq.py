@@ -19,7 +19,7 @@ from exporter.tracing.causal_lm import context_length
 from exporter.validation.causal_lm import BEAM, GREEDY, STEPS, Generated, generation_check, strip_padding
 from exporter.validation.checks import Check, compare_logits
 from runtime.generation.config import resolve
-from runtime.pipelines.text2text_generation import Text2TextGenerationPipeline, start_token
+from runtime.pipelines.text2text_generation import start_token
 
 TEXTS = (
     "Hello!",
@@ -40,18 +40,23 @@ class Reference:
     logits: list[np.ndarray] = field(default_factory=list)
     greedy: list[Generated] = field(default_factory=list)
     beams: list[Generated] = field(default_factory=list)
-    answers: list[str] = field(default_factory=list)  # of TEXTS, greedy
+    answers: list[str] = field(default_factory=list)  # the greedy ones as text
 
 
 def record(checkpoint: Checkpoint) -> Reference:
-    """Ask the source model, which should be in float32."""
+    """Ask the source model, which should be in float32, about texts."""
+    limit = context_length(checkpoint.model)
+    return record_sources(checkpoint, [encode(checkpoint.tokenizer, text, limit) for text in TEXTS])
+
+
+def record_sources(checkpoint: Checkpoint, sources: list[dict[str, np.ndarray]]) -> Reference:
+    """Ask the source model about what its encoder reads: arrays `[1, ...]` by input name."""
     model, tokenizer = checkpoint.model, checkpoint.tokenizer
     reference = Reference(decoder_start(model))
     random = np.random.default_rng(0)
     length = min(DECODER_LENGTH, context_length(model))
     with quiet(), torch.no_grad():
-        for text in TEXTS:
-            source = encode(tokenizer, text, context_length(model))
+        for source in sources:
             ids = np.array([reference.start, *random.integers(0, len(tokenizer), length - 1)])
             tensors = {name: torch.tensor(array, device=model.device) for name, array in source.items()}
             logits = model(**tensors, decoder_input_ids=torch.tensor(ids, device=model.device)[None]).logits[0]
@@ -88,7 +93,7 @@ def generate(model: Any, tensors: dict[str, torch.Tensor], start: int, options: 
     return Generated([start], strip_padding(model, output.sequences[0, 1:].tolist()), gaps, options)
 
 
-def compare(reference: Reference, pipe: Text2TextGenerationPipeline, precision: Precision) -> list[Check]:
+def compare(reference: Reference, pipe: Any, precision: Precision) -> list[Check]:
     """Ask the bundle the same, through the runtime."""
     return [
         *compare_numerics(reference, pipe.model.runner, precision),
@@ -123,7 +128,7 @@ def steps_together(reference: Reference, runner: Any) -> tuple[np.ndarray, np.nd
     return np.concatenate(found), np.concatenate(expected)
 
 
-def compare_generation(reference: Reference, pipe: Text2TextGenerationPipeline, precision: Precision) -> list[Check]:
+def compare_generation(reference: Reference, pipe: Any, precision: Precision) -> list[Check]:
     """Greedy and beam tokens of all sources, and the greedy ones as text."""
     checks = []
     for name, expected in (("greedy", reference.greedy), ("3 beams", reference.beams)):
@@ -137,7 +142,7 @@ def compare_generation(reference: Reference, pipe: Text2TextGenerationPipeline, 
     return [*checks, Check("answers", "decoded text", not wrong, {}, "; ".join(wrong[:1]))]
 
 
-def checkpoint_parameters(pipe: Text2TextGenerationPipeline) -> dict[str, Any]:
-    """The checkpoint's own generation parameters, without the task's."""
-    found: dict[str, Any] = pipe.manifest.postprocess["checkpoint_generation"]
+def checkpoint_parameters(pipe: Any) -> dict[str, Any]:
+    """The checkpoint's own generation parameters, without the task's where a bundle serves several tasks."""
+    found: dict[str, Any] = pipe.manifest.postprocess.get("checkpoint_generation", pipe.manifest.generation)
     return found

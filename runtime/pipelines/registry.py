@@ -62,6 +62,13 @@ TASKS = {
             SEQ2SEQ,
         ),
         TaskEntry(
+            "image-to-text",
+            "runtime.pipelines.image_to_text:ImageToTextPipeline",
+            (),
+            "image (path, URL, base64, PIL), list of images",
+            "[{generated_text}]",
+        ),
+        TaskEntry(
             "summarization",
             "runtime.pipelines.summarization:SummarizationPipeline",
             (),

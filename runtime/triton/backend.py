@@ -30,6 +30,7 @@ IMPLEMENTATIONS = {
     "summarization": Implementation("runtime.triton.text_tasks", "TextTaskModel", Settings),
     "translation": Implementation("runtime.triton.text_tasks", "TextTaskModel", Settings),
     "text-generation": Implementation("runtime.triton.generation", "GenerationModel", GenerationSettings),
+    "image-to-text": Implementation("runtime.triton.captions", "CaptionModel", ImageSettings),
     "image-classification": Implementation("runtime.triton.images", "ImageTaskModel", ImageSettings),
     "object-detection": Implementation("runtime.triton.images", "ImageTaskModel", ImageSettings),
 }

@@ -11,14 +11,20 @@ from transformers import (
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
     BartTokenizer,
+    GPT2Config,
     MBartTokenizer,
     NllbTokenizer,
     PegasusTokenizer,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
     T5Tokenizer,
+    VisionEncoderDecoderConfig,
+    VisionEncoderDecoderModel,
+    ViTConfig,
+    ViTImageProcessorPil,
 )
 
+from tests.checkpoints import TINY_GPT2
 from tests.checkpoints.classifier_tokenizers import ROBERTA_SPECIAL, _bpe, _unigrams, _vocab_and_merges
 from tests.checkpoints.weights import seeded_model
 
@@ -110,4 +116,41 @@ def tiny_seq2seq(model_type: str, path: Path | str, **overrides: Any) -> Path:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     AutoTokenizer.from_pretrained(folder).save_pretrained(folder)
+    return folder
+
+
+def tiny_captioner(path: Path | str) -> Path:
+    """A ViT and a GPT-2 with cross-attention (VisionEncoderDecoder), tokenizer and image processor."""
+    folder = Path(path)
+    tokenizer = AutoTokenizer.from_pretrained(TINY_GPT2, model_max_length=POSITIONS)
+    eos = tokenizer.eos_token_id
+    encoder = ViTConfig(
+        image_size=32,
+        patch_size=8,
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=128,
+        initializer_range=0.3,
+    )
+    decoder = GPT2Config(
+        vocab_size=len(tokenizer),
+        n_embd=64,
+        n_layer=2,
+        n_head=4,
+        n_positions=POSITIONS,
+        initializer_range=0.3,
+        add_cross_attention=True,
+        is_decoder=True,
+        bos_token_id=eos,
+        eos_token_id=eos,
+    )
+    config = VisionEncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder)
+    config.decoder_start_token_id, config.pad_token_id, config.eos_token_id = eos, eos, eos
+    model = seeded_model(lambda: VisionEncoderDecoderModel(config=config), seed=7)
+    model.generation_config.decoder_start_token_id = eos
+    model.generation_config.pad_token_id = model.generation_config.eos_token_id = eos
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    ViTImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(folder)
     return folder

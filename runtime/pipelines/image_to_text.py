@@ -1,0 +1,88 @@
+"""image-to-text: captions (transformers 4.57 `pipelines/image_to_text.py`, which transformers 5 dropped)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runtime.errors import BundleError, InputError
+from runtime.generation.config import resolve
+from runtime.generation.model import DEFAULT_SLOTS, LanguageModel, as_ids, open_runner
+from runtime.images import ImageProcessor, load_image
+from runtime.pipelines.base import Pipeline
+from runtime.pipelines.text2text_generation import start_token
+from runtime.pipelines.vision import refuse_unknown
+from runtime.tokenizer import Tokenizer
+
+ARGUMENTS = ("max_new_tokens", "generate_kwargs", "prompt", "timeout")
+
+
+class ImageToTextPipeline(Pipeline):
+    """Says what an image shows.
+
+    `pipe("cat.png")` -> `[{"generated_text": ...}]`; a list of images gives a list of those. `max_new_tokens`: 256;
+    `generate_kwargs`: any generation parameter; `timeout`: seconds, for URLs.
+    """
+
+    task = "image-to-text"
+
+    def __init__(self, *args: Any, slots: int = DEFAULT_SLOTS, **kwargs: Any) -> None:
+        self._slots = slots
+        super().__init__(*args, **kwargs)
+
+    def __call__(self, inputs: Any = None, **kwargs: Any) -> Any:
+        # HF's older name of the argument, which it still takes.
+        inputs = kwargs.pop("images", inputs)
+        if inputs is None:
+            raise InputError("image-to-text needs an image: pipe(image)")
+        return super().__call__(inputs, **kwargs)
+
+    def preprocess(self, inputs: Any, timeout: float | None = None) -> dict[str, Any]:
+        """Load an image and run the image steps: `pixel_values` float32 `[1, 3, height, width]`."""
+        return dict(self.processor(load_image(inputs, timeout)))
+
+    def forward(self, model_inputs: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """Generate: `output_ids` is a list of `num_return_sequences` lists of ids, the start token included."""
+        return self._forward_batch([model_inputs], **kwargs)[0]
+
+    def postprocess(self, model_outputs: dict[str, Any]) -> list[dict[str, Any]]:
+        """Ids -> `[{"generated_text"}]`."""
+        ids = model_outputs["output_ids"]
+        return [{"generated_text": self.tokenizer.decode(one, skip_special_tokens=True)} for one in ids]
+
+    def close(self) -> None:
+        """Stop the engine's thread."""
+        self.model.close()
+
+    def _load(self) -> None:
+        if self.manifest.image is None:
+            raise BundleError(f"{self.bundle.directory} has no image steps in its manifest: export it again")
+        self.processor = ImageProcessor(self.manifest.image)
+        self.tokenizer = Tokenizer.from_bundle(self.bundle)
+        self.model = LanguageModel(open_runner(self.bundle, self.provider, self.threads, self._slots, None))
+
+    def _sanitize_parameters(
+        self,
+        max_new_tokens: int | None = None,
+        generate_kwargs: dict[str, Any] | None = None,
+        prompt: str | None = None,
+        timeout: float | None = None,
+        **unknown: Any,
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        refuse_unknown(self.task, unknown, ARGUMENTS)
+        if prompt is not None:
+            raise InputError(f"{self.manifest.architecture} takes no prompt: leave it out")
+        forward = dict(generate_kwargs or {})
+        if max_new_tokens is not None:
+            if "max_new_tokens" in forward:
+                raise InputError("max_new_tokens is given twice, once in generate_kwargs: give it once")
+            forward["max_new_tokens"] = max_new_tokens
+        return {} if timeout is None else {"timeout": timeout}, forward, {}
+
+    def _forward_batch(self, items: list[dict[str, Any]], **kwargs: Any) -> list[dict[str, Any]]:
+        config = resolve(self.manifest.generation, **kwargs)
+        start = as_ids([start_token(config)])
+        groups = self.model.generate([start] * len(items), config, self._decode_raw, items)
+        return [{"output_ids": [sequence.ids for sequence in group]} for group in groups]
+
+    def _decode_raw(self, ids: list[int]) -> str:
+        return self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)

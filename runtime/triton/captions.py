@@ -1,0 +1,34 @@
+"""image-to-text under Triton: `image` [n, 1] as for the other image tasks, optional `max_new_tokens`; `json` [n, 1]."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import triton_python_backend_utils as pb_utils
+
+from runtime.triton.images import Answer, ImageTaskModel, Job, read_images
+from runtime.triton.tensors import scalar, strings
+
+
+class CaptionModel(ImageTaskModel):
+    """Answers requests with the captioning pipeline; the images of a request are captioned together."""
+
+    def read(self, request: Any) -> Job:
+        """A request's tensors as a job. Raises `InputError`."""
+        value = scalar(request, "max_new_tokens")
+        _, forward, _ = self._pipe._sanitize_parameters(**({} if value is None else {"max_new_tokens": int(value)}))
+        return Job(read_images(request, self._settings), forward)
+
+    def run(self, jobs: list[Job]) -> list[list[Answer]]:
+        """Job by job: their lengths differ."""
+        return [self._caption(job) for job in jobs]
+
+    def _caption(self, job: Job) -> list[Answer]:
+        items = [self._pipe.preprocess(image) for image in job.images]
+        return [self._pipe.postprocess(output) for output in self._pipe._forward_batch(items, **job.arguments)]
+
+    def respond(self, request: Any, answer: list[Answer]) -> Any:
+        """Captions as JSON."""
+        lines = [json.dumps(one, ensure_ascii=False) for one in answer]
+        return pb_utils.InferenceResponse([strings("json", lines, (len(answer), 1))])
