@@ -341,17 +341,17 @@ def test_run_beside_the_thread(make: Callable[..., LanguageModel], alone: Langua
 
 
 def test_having_the_runner_alone(make: Callable[..., LanguageModel], alone: LanguageModel) -> None:
-    """Those under way finish, nobody is admitted, and those that wait go on afterwards."""
-    case = Case(alone, prompt(5), max_new_tokens=9)
+    """Those under way finish, nobody is admitted into the slots they leave; those that wait go on afterwards."""
+    cases = [Case(alone, prompt(5, n), max_new_tokens=new) for n, new in enumerate((9, 25, 9, 9))]
     model = make(slots=2)
-    sequences = start(model, [case] * 4)
+    sequences = start(model, cases)
     with model.engine.exclusive():
         assert [sequence.finish_reason for sequence in sequences] == ["length", "length", None, None]
         assert not model.engine.active and len(model.engine.waiting) == 2
         model.runner.prefill(0, prompt(50))
         model.runner.prefill(1, prompt(60))
     drain(model)
-    assert all(sequence.tokens == case.tokens for sequence in sequences)
+    assert [sequence.tokens for sequence in sequences] == [case.tokens for case in cases]
 
 
 def test_close_cancels(make: Callable[..., LanguageModel], alone: LanguageModel) -> None:
