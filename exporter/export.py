@@ -69,7 +69,7 @@ def run_export(options: ExportOptions, stages: Stages | None = None) -> ExportRe
         check_target(options.output, name, options.version, options.force)
         config = load_config(source, options.trust_remote_code, options.token)
         row = resolve_task(options.task, config, source)
-        if options.max_length is not None and row.kind != "causal-lm":
+        if options.max_length is not None and row.kind in ("encoder", "vision"):
             raise ExportError(f"--max-length is the context of a text generator, {row.name} has none: leave it out")
     job = Job(options, source, row, precision, name, stages)
     checkpoint = job.load("float32") if precision.dtype == "float32" or options.validate else None
