@@ -33,6 +33,8 @@ RANDOM_LENGTHS = (1, 2, 19, 67)
 NEW_TOKENS = 24
 GREEDY: dict[str, Any] = {"do_sample": False, "num_beams": 1, "max_new_tokens": NEW_TOKENS}
 BEAM: dict[str, Any] = {"do_sample": False, "num_beams": 3, "max_new_tokens": 12}
+LONG_LOGITS = 2**26  # numbers in the logits of the longest text, 256 MB: a whole context, or as much as that allows
+LONG_LENGTH = 1024
 STEPS = 4  # single-token steps after a prefill, in the numerics
 TIE = 1e-3  # two best scores closer than this are a tie that rounding decides
 
@@ -52,6 +54,7 @@ class Reference:
     """What the source model said."""
 
     logits: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)  # (ids [n], logits [n, vocab])
+    long: tuple[np.ndarray, np.ndarray] | None = None  # the same for one text as long as the context allows
     greedy: list[Generated] = field(default_factory=list)
     beams: list[Generated] = field(default_factory=list)
     answers: list[tuple[Any, dict[str, Any], Any]] = field(default_factory=list)  # (input, options, HF's answer)
@@ -64,13 +67,27 @@ def record(checkpoint: Checkpoint) -> Reference:
     reference = Reference()
     with quiet(), torch.no_grad():
         for ids in sequences(model, tokenizer, context):
-            logits = model(input_ids=torch.tensor(ids, device=model.device)[None]).logits[0]
-            reference.logits.append((ids, logits.float().cpu().numpy()))
+            reference.logits.append((ids, logits_of(model, ids)))
+        ids = long_sequence(model, tokenizer, context)
+        reference.long = (ids, logits_of(model, ids))
         prompts = [ids for ids in prompt_ids(tokenizer, context) if len(ids) + NEW_TOKENS < context]
         reference.greedy = [generate(model, ids, GREEDY) for ids in prompts]
         reference.beams = [generate(model, ids, BEAM) for ids in prompts[:3]]
         reference.answers = record_answers(checkpoint, context)
     return reference
+
+
+def logits_of(model: Any, ids: np.ndarray) -> np.ndarray:
+    """The source's logits `[n, vocab]` at every position of a text."""
+    logits: np.ndarray = model(input_ids=torch.tensor(ids, device=model.device)[None]).logits[0].float().cpu().numpy()
+    return logits
+
+
+def long_sequence(model: Any, tokenizer: Any, context: int) -> np.ndarray:
+    """Random ids over the whole context, or as far as the size of its logits allows."""
+    vocab = model.config.get_text_config().vocab_size
+    length = min(context, LONG_LENGTH, max(LONG_LOGITS // vocab, max(RANDOM_LENGTHS)))
+    return np.random.default_rng(1).integers(0, min(vocab, len(tokenizer)), length)
 
 
 def sequences(model: Any, tokenizer: Any, context: int) -> list[np.ndarray]:
@@ -133,6 +150,9 @@ def compare_numerics(reference: Reference, runner: Any, precision: Precision) ->
     texts = [ids for ids, _ in reference.logits]
     whole = [runner.score(ids) for ids in texts]
     checks = [compare_logits("whole texts", np.concatenate(expected), np.concatenate(whole), precision)]
+    if reference.long is not None:
+        ids, wanted = reference.long
+        checks.append(compare_logits(f"a text of {len(ids)} tokens", wanted, runner.score(ids), precision))
     long = [row for row, ids in enumerate(texts) if len(ids) > STEPS]
     for count in sorted({1, 2, min(len(long), runner.slots)}):
         rows = long[:count]

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from exporter.generation_config import resolve_generation
 from exporter.loading import Checkpoint
-from exporter.precision import PRECISIONS
+from exporter.precision import PRECISIONS, Precision
+from exporter.seq2seq_tasks import resolve_tasks
 from exporter.validation import (
     captioning,
     causal_lm,
@@ -48,18 +50,33 @@ VALIDATORS = {
 
 @dataclass
 class Expectation:
-    """What the source said, and what prepares its inputs."""
+    """What the source said, and what prepares its inputs.
+
+    generation: the parameters that a generating checkpoint resolves to, which greedy probes alone would not tell apart.
+    """
 
     task: str
     answers: Any
     tokenizer: Any
     processor: Any = None
+    generation: dict[str, Any] | None = None
 
 
 def record_source(checkpoint: Checkpoint) -> Expectation:
     """Ask the source model, loaded in float32."""
     task = checkpoint.row.name
-    return Expectation(task, VALIDATORS[task].record(checkpoint), checkpoint.tokenizer, checkpoint.processor)
+    generation = generation_of(checkpoint)
+    answers = VALIDATORS[task].record(checkpoint)
+    return Expectation(task, answers, checkpoint.tokenizer, checkpoint.processor, generation)
+
+
+def generation_of(checkpoint: Checkpoint) -> dict[str, Any] | None:
+    """What `bundle_writer` resolves for a checkpoint that generates."""
+    if checkpoint.row.kind == "seq2seq":
+        return resolve_tasks(checkpoint.model, checkpoint.tokenizer)[checkpoint.row.name]["generation"]  # type: ignore[no-any-return]
+    if checkpoint.row.kind in ("causal-lm", "captioning"):
+        return resolve_generation(checkpoint.model, checkpoint.tokenizer, checkpoint.row.name)
+    return None
 
 
 def validate_bundle(expected: Expectation, bundle: Path, provider: str = "cpu") -> list[Check]:
@@ -68,10 +85,33 @@ def validate_bundle(expected: Expectation, bundle: Path, provider: str = "cpu") 
     try:
         inputs = compare_inputs(expected, pipe)
         precision = PRECISIONS[pipe.manifest.precision]
-        return [*inputs, *VALIDATORS[expected.task].compare(expected.answers, pipe, precision)]
+        return [*inputs, *compare_parameters(expected, pipe), *compare(expected, pipe, precision)]
     finally:
         pipe.close()
         close_sessions()
+
+
+def compare(expected: Expectation, pipe: Any, precision: Precision) -> list[Check]:
+    """The task's own checks. A pipeline that cannot run where the source could is a failed check, not a crash."""
+    try:
+        return VALIDATORS[expected.task].compare(expected.answers, pipe, precision)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        return [Check("answers", "the pipeline runs", False, {}, f"{type(error).__name__}: {reason}")]
+
+
+def compare_parameters(expected: Expectation, pipe: Any) -> list[Check]:
+    """Generation parameters of the bundle against those that the source resolves to."""
+    if expected.generation is None:
+        return []
+    found = pipe.manifest.generation
+    names = sorted(expected.generation.keys() | found.keys())
+    wrong = [
+        f"{name} is {found.get(name)!r} instead of {expected.generation.get(name)!r}"
+        for name in names
+        if found.get(name) != expected.generation.get(name)
+    ]
+    return [Check("generation", "parameters", not wrong, {}, "; ".join(wrong[:2]))]
 
 
 def compare_inputs(expected: Expectation, pipe: Any) -> list[Check]:

@@ -23,6 +23,8 @@ TEXTS = (
     "walked home along the river, talking about everything except the meal.",
     "Das ist wirklich sehr gut geworden!",
 )
+# Longer than the context of most models: they see it cut at their last position.
+LONG_TEXT = " ".join(TEXTS) * 12
 SCORE_TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2}
 
 
@@ -45,6 +47,7 @@ def record(checkpoint: Checkpoint) -> Reference:
         for texts in ((0,), (1, 2), (0, 1, 2, 3, 4)):
             rows = np.stack([alone[index] for index in texts])
             reference.logits.append(([TEXTS[index] for index in texts], rows))
+        reference.logits.append(([LONG_TEXT], logits_of(checkpoint, LONG_TEXT)[None]))
         for item, options in questions():
             reference.answers.append((item, options, pipe(item, **options)))
     return reference
@@ -77,7 +80,8 @@ def compare(reference: Reference, pipe: TextClassificationPipeline, precision: P
         items = [pipe.preprocess(text, truncation=True) for text in texts]
         outputs = pipe._forward_batch(items) if len(items) > 1 else [pipe.forward(items[0])]
         found = np.concatenate([output["logits"] for output in outputs])
-        checks.append(compare_logits(f"batch of {len(texts)}", expected, found, precision))
+        name = "a long text" if texts == [LONG_TEXT] else f"batch of {len(texts)}"
+        checks.append(compare_logits(name, expected, found, precision))
     return [*checks, compare_answers(reference, pipe, SCORE_TOLERANCE[precision.name])]
 
 

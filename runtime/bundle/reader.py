@@ -22,6 +22,8 @@ class Bundle:
 
     def file(self, name: str) -> Path:
         """Path of a file of this bundle. Raises `BundleError` for a path that leaves it or does not exist."""
+        if "\0" in name:
+            raise BundleError(f"{self.directory}: the manifest names {name!r}, which is no file name")
         path = (self.directory / name).resolve()
         if not path.is_relative_to(self.directory.resolve()):
             raise BundleError(f"{self.directory}: the manifest names {name!r}, which lies outside of the bundle")
@@ -67,7 +69,7 @@ def read_manifest(path: Path) -> Manifest:
     """Decode `bundle.json` strictly, the schema version first."""
     try:
         raw = msgspec.json.decode(path.read_bytes())
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BundleError(f"{path} cannot be read: {error}") from error
     found = raw.get("schema_version") if isinstance(raw, dict) else None
     if not isinstance(found, int):

@@ -1,4 +1,4 @@
-"""What all tasks share that Triton's dynamic batcher serves: many requests in one run of the model, none hurt by another.
+"""What the tasks share that Triton's dynamic batcher serves: many requests in one run, none hurt by another.
 
 A request becomes a job (`read`), jobs that arrive together are run together (`run`), and each job's answer becomes the
 request's response (`respond`). A request that cannot be read, or whose job fails, has its own error.

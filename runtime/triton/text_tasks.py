@@ -1,8 +1,8 @@
 """Tasks whose pipeline takes text and a few arguments and answers with something that JSON can say.
 
 Inputs `[n, 1]` make n items (`text`, or `question` and `context`); the other inputs are arguments of the pipeline, the
-same in all rows of a request. Output `json` `[n, 1]`: the pipeline's answer for each item. Requests with equal arguments
-share one run of the model.
+same in all rows of a request. Output `json` `[n, 1]`: the pipeline's answer for each item. Requests with equal
+arguments share one run of the model.
 """
 
 from __future__ import annotations
