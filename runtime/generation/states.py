@@ -89,9 +89,10 @@ class StateRunner:
         self.rows[: len(rows)] = [Row(self.rows[row].states, self.rows[row].length) for row in rows]
 
     def _initial_states(self) -> dict[str, ort.OrtValue]:
-        dtype = np.dtype(self.spec.dtype)
+        # Each has its own type: Mamba keeps its recurrent state in float32 whatever the weights are.
+        dtypes = {spec.name: np.dtype(spec.dtype) for spec in self.graphs["decode"].inputs}
         shapes = self.spec.initial_states.items()
-        return {name: ort.OrtValue.ortvalue_from_numpy(np.zeros((1, *shape), dtype)) for name, shape in shapes}
+        return {name: ort.OrtValue.ortvalue_from_numpy(np.zeros((1, *shape), dtypes[name])) for name, shape in shapes}
 
     def _step(self, slot: int, token: int) -> np.ndarray:
         row = self.rows[slot]

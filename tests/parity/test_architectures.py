@@ -106,10 +106,10 @@ def choose(types: dict[str, str], suffix: str = "") -> list[Any]:
     return [pytest.param(name, marks=() if ALL or name in always else skip) for name in types]
 
 
-def export_one(checkpoint: Path, task: str, folder: Path) -> Exported:
+def export_one(checkpoint: Path, task: str, folder: Path, precision: str = "fp32") -> Exported:
     from exporter import export
 
-    directory = export(checkpoint, task=task, output=folder, name="tiny")
+    directory = export(checkpoint, task=task, output=folder, name="tiny", precision=precision)
     return Exported(checkpoint, directory, open_bundle(directory).manifest)
 
 
@@ -162,6 +162,16 @@ def test_causal_tokens(causal: tuple[str, Exported], options: dict[str, Any]) ->
     found = [group[0].tokens for group in pipe.model.generate(prompts, config)]
     pipe.close()
     assert found == [generate(model, ids, options) for ids in prompts]
+
+
+def test_states_of_mixed_types(tmp_path: Path) -> None:
+    """Mamba in fp16 keeps its recurrent states in float32; the runtime starts each from zeros of its own type."""
+    exported = export_one(tiny("mamba", tmp_path / "checkpoint"), "text-generation", tmp_path, "fp16")
+    cache, graph = exported.manifest.cache, exported.manifest.graphs["decode"]
+    assert cache is not None and cache.initial_states
+    assert {spec.dtype for spec in graph.inputs if spec.name in cache.initial_states} == {"float16", "float32"}
+    assert exported.manifest.validation["passed"] is True
+    close_sessions()
 
 
 def generate(model: Any, ids: np.ndarray, options: dict[str, Any]) -> list[int]:
