@@ -25,7 +25,8 @@ def resolve_detection(processor: Any, queries: int | str, classes: int | str) ->
     if not hasattr(processor, "post_process_object_detection"):
         raise ExportError(f"{type(processor).__name__} has no post_process_object_detection: it detects no objects")
     random = np.random.default_rng(0)
-    logits = random.normal(0, 3, (queries, classes)).astype(np.float32)
+    # All different, and not so large that their probabilities would round to the same number.
+    logits = random.permutation(np.linspace(-6, 2, queries * classes, dtype=np.float32)).reshape(queries, classes)
     boxes = random.uniform(0, 1, (queries, 4)).astype(np.float32)
     expected = ask(processor, logits, boxes)
     for candidate in ({"scoring": "softmax"}, {"scoring": "sigmoid", "top_k": len(expected.scores)}):
