@@ -5,5 +5,12 @@ from pathlib import Path
 HERE = Path(__file__).parent
 TINY_GPT2 = HERE / "tiny-gpt2-python-docs"
 TINY_BERT = HERE / "tiny-bert-sentiment"
+TINY_NER = HERE / "tiny-bert-ner"
+TINY_QA = HERE / "tiny-bert-qa"
+TINY_MLM = HERE / "tiny-roberta-python-docs"
+TINY_RESNET = HERE / "tiny-resnet-shapes"
+TINY_DETR = HERE / "tiny-detr-shapes"
 LM_HELDOUT = HERE / "data" / "lm_heldout.txt"
 SENTIMENT_HELDOUT = HERE / "data" / "sentiment_heldout.jsonl"
+NER_HELDOUT = HERE / "data" / "ner_heldout.jsonl"
+QA_HELDOUT = HERE / "data" / "qa_heldout.jsonl"
