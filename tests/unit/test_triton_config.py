@@ -37,9 +37,10 @@ def test_everything_that_auto_complete_would_fill_in_is_there(task: str) -> None
 
 
 @pytest.mark.parametrize("task", INTERFACES)
-def test_the_text_alone_is_required(task: str) -> None:
+def test_what_the_task_is_about_alone_is_required(task: str) -> None:
     required = [tensor.name for tensor in config(task).input if not tensor.optional]
-    assert required == [{"text-classification": "text", "text-generation": "text_input"}[task]]
+    image = dict.fromkeys(("image-classification", "object-detection", "image-to-text"), ["image"])
+    assert required == {"text-generation": ["text_input"], **image}.get(task, ["text"])
 
 
 def test_text_generation_is_decoupled_and_leaves_batching_to_the_engine() -> None:
@@ -90,7 +91,7 @@ def test_gpu_instances_for_the_cuda_provider() -> None:
 
 
 def test_what_cannot_be_served_is_said_in_one_line() -> None:
-    with pytest.raises(ExportError, match=r"no Triton interface for task 'levitation'; there is one for text-class"):
+    with pytest.raises(ExportError, match=r"no Triton interface for task 'levitation'; there is one for .*text-class"):
         triton_config(manifest("levitation"))
     with pytest.raises(ExportError, match=r"unknown provider 'tpu'; Triton serves on cpu or cuda"):
         triton_config(manifest("text-generation"), "tpu")
@@ -102,6 +103,8 @@ def test_every_interface_has_an_implementation_that_knows_its_tensors() -> None:
     for task, files in {
         "text-classification": ["classification.py"],
         "text-generation": ["generation.py", "sampling.py"],
+        "image-classification": ["images.py"],
+        "object-detection": ["images.py"],
     }.items():
         source = "".join((folder / file).read_text() for file in files)
         for tensor in [*INTERFACES[task].inputs, *INTERFACES[task].outputs]:
