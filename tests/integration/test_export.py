@@ -259,7 +259,7 @@ def test_what_a_person_sees(plain: Path, onward: Onward, monkeypatch: pytest.Mon
 
     second = onward("export", "my model", "--version", 2, "--opset", 20)
     assert (second.code, second.out) == (0, "")
-    for words in ("✓ trace", "my-model, version 2", "5 checks passed", "MultiHeadAttention", "onward run model_repo"):
+    for words in ("✓ trace", "my-model, version 2", "6 checks passed", "MultiHeadAttention", "onward run model_repo"):
         assert words in second.err
     model = plain / "model_repository" / "my-model"
     assert {path.name for path in model.iterdir()} == {"config.pbtxt", "1", "2"}
