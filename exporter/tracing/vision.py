@@ -51,10 +51,15 @@ def trace_vision(model: Any, image: ImageSpec, outputs: Outputs, opset: int) -> 
     probe = probe_encoder(model, typed, outputs[0][0])
     if not probe.fits:
         graph = trace(vision_request(model, inputs, outputs, opset, size is None, emit=False))
-        return Traced({"model": graph}, "plain", probe.reason)
+        return Traced({"model": graph}, "plain", probe.reason if has_attention(model) else "it has no attention")
     with attention_implementation(model, MHA):
         graph = trace(vision_request(model, inputs, outputs, opset, size is None, emit=True))
     return Traced({"model": graph}, "emission", "every layer's attention is MultiHeadAttention")
+
+
+def has_attention(model: Any) -> bool:
+    """Whether any part of the model is called attention: convolutional networks have none."""
+    return any("attention" in type(module).__name__.lower() for module in model.modules())
 
 
 def input_names(model: Any, image: ImageSpec) -> list[str]:

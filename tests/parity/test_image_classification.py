@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import base64
 import inspect
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from transformers import AutoImageProcessor
+from transformers import AutoImageProcessor, LevitImageProcessorPil
 from transformers import pipeline as hf_pipeline
 from transformers.pipelines.image_classification import ClassificationFunction
 from transformers.pipelines.pt_utils import KeyDataset
 
 from exporter import export
 from runtime import pipeline
-from runtime.errors import InputError
+from runtime.errors import ExportError, InputError, ValidationError
 from tests.checkpoints.vision import tiny_image_classifier
 from tests.checkpoints.vision_rows import CLASSIFIER_ROWS
 from tests.pictures import as_bytes, as_file, picture
@@ -193,3 +194,20 @@ def test_bad_item_of_a_batch_is_named(vit: Sides) -> None:
 
 def test_no_images_no_answers(vit: Sides) -> None:
     assert vit.ours([]) == []
+
+
+def test_a_processor_with_steps_of_its_own_stops_the_export(folder: Path, vit: Sides) -> None:
+    checkpoint = shutil.copytree(vit.checkpoint, folder / "own-steps")
+    # It resizes to more than its size says, by a factor that stands in its code alone.
+    processor = LevitImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    processor.save_pretrained(checkpoint)
+    with pytest.raises(ValidationError, match="image processor: LevitImageProcessorPil does more"):
+        export(checkpoint, output=folder / "repository", name="own-steps")
+    assert not (folder / "repository" / "own-steps").exists()
+
+
+def test_a_checkpoint_without_an_image_processor(folder: Path, vit: Sides) -> None:
+    checkpoint = shutil.copytree(vit.checkpoint, folder / "no-processor")
+    (checkpoint / "preprocessor_config.json").unlink()
+    with pytest.raises(ExportError, match=r"has no preprocessor_config\.json: save its image processor"):
+        export(checkpoint, output=folder / "repository")
