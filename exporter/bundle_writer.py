@@ -6,6 +6,8 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from exporter.detection import resolve_detection
 from exporter.export import provenance
 from exporter.generation_config import resolve_generation
@@ -118,13 +120,24 @@ def postprocess(config: Any, checkpoint: Checkpoint, graphs: dict[str, GraphSpec
     facts = {
         "problem_type": getattr(config, "problem_type", None),
         "function_to_apply": getattr(config, "function_to_apply", None),
-        "max_positions": max_positions(config, checkpoint) if checkpoint.tokenizer is not None else None,
+        "max_positions": max_positions(checkpoint.model, checkpoint) if checkpoint.tokenizer is not None else None,
     }
     return {name: value for name, value in facts.items() if value is not None}
 
 
-def max_positions(config: Any, checkpoint: Checkpoint) -> int | None:
-    """Longest sequence of the model, where it has learned positions; the tokenizer knows of offsets (RoBERTa)."""
-    own = getattr(config.get_text_config(), "max_position_embeddings", None)
-    limit = checkpoint.tokenizer.model_max_length
-    return int(min(own, limit)) if own and own > 0 else None
+def max_positions(model: Any, checkpoint: Checkpoint) -> int | None:
+    """Longest text of a model with a table of learned positions, None for others (relative, rotary).
+
+    Tables with a padding row start counting behind it (RoBERTa: 514 rows, 512 tokens).
+    """
+    own = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    words = model.get_input_embeddings()
+    embeddings = [
+        module for module in model.modules() if isinstance(module, torch.nn.Embedding) and module is not words
+    ]
+    tables = [table for table in embeddings if table.num_embeddings == own]
+    if not tables:
+        return None
+    padding = tables[0].padding_idx
+    rows = tables[0].num_embeddings - (0 if padding is None else padding + 1)
+    return int(min(rows, checkpoint.tokenizer.model_max_length))
