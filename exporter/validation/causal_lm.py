@@ -88,7 +88,8 @@ def long_sequence(model: Any, tokenizer: Any, context: int) -> np.ndarray:
     """Random ids over the whole context, or as far as the size of its logits allows."""
     vocab = model.config.get_text_config().vocab_size
     length = min(context, LONG_LENGTH, max(LONG_LOGITS // vocab, max(RANDOM_LENGTHS)))
-    return np.random.default_rng(1).integers(0, min(vocab, len(tokenizer)), length)
+    ids: np.ndarray = np.random.default_rng(1).integers(0, min(vocab, len(tokenizer)), length)
+    return ids
 
 
 def sequences(model: Any, tokenizer: Any, context: int) -> list[np.ndarray]:
