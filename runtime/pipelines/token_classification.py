@@ -108,7 +108,8 @@ class TokenClassificationPipeline(ChunkPipeline):
         delimiter: str | None = None,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         strategy = None if aggregation_strategy is None else strategy_name(aggregation_strategy)
-        pre = {"is_split_into_words": is_split_into_words, "delimiter": delimiter, "offset_mapping": offset_mapping}
+        words = {"is_split_into_words": is_split_into_words, "delimiter": delimiter}
+        pre: dict[str, Any] = {**words, "offset_mapping": offset_mapping}
         if stride is not None:
             self._check_stride(stride, strategy)
             pre["tokenizer_params"] = {"return_overflowing_tokens": True, "padding": True, "stride": stride}
