@@ -16,6 +16,7 @@ from exporter.languages import language_table
 from exporter.loading import Checkpoint
 from exporter.passes import strip_metadata, transposed_weights
 from exporter.save import save_graphs
+from exporter.sentences import sentence_facts
 from exporter.seq2seq_tasks import resolve_tasks
 from exporter.tokenizer import describe_tokenizer, save_tokenizer
 from exporter.tracing.causal_lm import Traced, trace_causal_lm
@@ -122,6 +123,8 @@ def postprocess(config: Any, checkpoint: Checkpoint, graphs: dict[str, GraphSpec
         "function_to_apply": getattr(config, "function_to_apply", None),
         "max_positions": max_positions(checkpoint.model, checkpoint) if checkpoint.tokenizer is not None else None,
     }
+    if checkpoint.row.name == "sentence-similarity":
+        facts |= sentence_facts(Path(checkpoint.source.location))
     return {name: value for name, value in facts.items() if value is not None}
 
 

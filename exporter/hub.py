@@ -27,6 +27,8 @@ def download(repo_id: str, revision: str | None, token: str | None) -> Path:
     with hub_errors(repo_id, revision), _quiet_unless_terminal():
         directory = _snapshot(repo_id, revision, token, SMALL_FILES)
         _snapshot(repo_id, directory.name, token, _weight_patterns(directory))
+        if (directory / "modules.json").is_file():  # sentence-transformers: what follows the model
+            _snapshot(repo_id, directory.name, token, ["[0-9]*_*/*.json"], ignored=[])
     return directory
 
 
@@ -39,12 +41,14 @@ def listing(repo_id: str, revision: str, token: str | None) -> list[str]:
     return []
 
 
-def _snapshot(repo_id: str, revision: str | None, token: str | None, patterns: list[str]) -> Path:
+def _snapshot(
+    repo_id: str, revision: str | None, token: str | None, patterns: list[str], ignored: list[str] = SUBFOLDERS
+) -> Path:
     from huggingface_hub import snapshot_download
 
     return Path(
         snapshot_download(
-            repo_id, revision=revision, token=token, allow_patterns=patterns, ignore_patterns=SUBFOLDERS, max_workers=4
+            repo_id, revision=revision, token=token, allow_patterns=patterns, ignore_patterns=ignored, max_workers=4
         )
     )
 

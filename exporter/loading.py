@@ -10,6 +10,7 @@ from typing import Any
 
 from exporter.adapters import adapter_shapes, config_directory, fit_labels, merge
 from exporter.checks import TOKENIZER_FILES, check_complete, check_finite, check_vocabulary, has_tokenizer
+from exporter.idle_weights import idle_weights
 from exporter.image_processor import has_image_processor
 from exporter.quiet import quiet
 from exporter.shards import read_json
@@ -152,7 +153,8 @@ def _load_model(
             trust_remote_code=trust_remote_code,
             token=token,
         )
-        check_complete(info, adapter_shapes(adapter) if adapter else (), source, row)
+        provided = adapter_shapes(adapter) if adapter else ()
+        check_complete(info, {*provided, *idle_weights(model, info["missing_keys"], row)}, source, row)
         return merge(model, adapter) if adapter else model
 
 

@@ -48,6 +48,48 @@ _ROWS = [
         "TOKEN_CLS",
         outputs=(("logits", ("batch", "sequence", None)),),
     ),
+    TaskRow(
+        "fill-mask",
+        "AutoModelForMaskedLM",
+        "encoder",
+        "text",
+        "fill-mask",
+        outputs=(("logits", ("batch", "sequence", None)),),
+    ),
+    TaskRow(
+        "question-answering",
+        "AutoModelForQuestionAnswering",
+        "encoder",
+        "text",
+        "question-answering",
+        "QUESTION_ANS",
+        outputs=(("start_logits", ("batch", "sequence")), ("end_logits", ("batch", "sequence"))),
+    ),
+    TaskRow(
+        "zero-shot-classification",
+        "AutoModelForSequenceClassification",
+        "encoder",
+        "text",
+        "zero-shot-classification",
+        outputs=(("logits", ("batch", None)),),
+    ),
+    TaskRow(
+        "feature-extraction",
+        "AutoModel",
+        "encoder",
+        "text",
+        "feature-extraction",
+        "FEATURE_EXTRACTION",
+        outputs=(("last_hidden_state", ("batch", "sequence", None)),),
+    ),
+    TaskRow(
+        "sentence-similarity",
+        "AutoModel",
+        "encoder",
+        "text",
+        "sentence-similarity",
+        outputs=(("last_hidden_state", ("batch", "sequence", None)),),
+    ),
     TaskRow("text2text-generation", "AutoModelForSeq2SeqLM", "seq2seq", "text", "text2text-generation", "SEQ_2_SEQ_LM"),
     TaskRow("image-to-text", "AutoModelForImageTextToText", "captioning", "image-text", "image-to-text"),
     TaskRow("summarization", "AutoModelForSeq2SeqLM", "seq2seq", "text", "summarization"),
@@ -175,9 +217,22 @@ def _infer(config: Any, source: Source) -> TaskRow:
     architectures = list(getattr(config, "architectures", None) or [])
     for name in architectures:
         row = row or next((r for r in TASKS.values() if name in class_names(r.auto_class, config.model_type)), None)
+    if row is not None and row.auto_class == "AutoModel":
+        row = _row_without_head(config, source)
     if row is None:
         raise ExportError(_cannot_infer(architectures, config, source))
     return row
+
+
+def _row_without_head(config: Any, source: Source) -> TaskRow | None:
+    """A text encoder without a head gives features, one that sentence-transformers wrote sentence embeddings."""
+    from pathlib import Path
+
+    from exporter.sentences import is_sentence_model
+
+    if getattr(config, "is_encoder_decoder", False) or not getattr(config, "vocab_size", 0):
+        return None
+    return TASKS["sentence-similarity" if is_sentence_model(Path(source.location)) else "feature-extraction"]
 
 
 def _cannot_infer(architectures: list[str], config: Any, source: Source) -> str:

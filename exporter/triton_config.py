@@ -77,6 +77,49 @@ INTERFACES: dict[str, Interface] = {
         outputs=[Tensor("json", "TYPE_STRING")],
         max_batch_size=32,
     ),
+    "fill-mask": Interface(
+        inputs=[
+            Tensor("text", "TYPE_STRING", optional=False),
+            Tensor("top_k", "TYPE_INT32"),
+            Tensor("targets", "TYPE_STRING", (-1,)),
+        ],
+        outputs=[Tensor("json", "TYPE_STRING")],
+        max_batch_size=32,
+    ),
+    "question-answering": Interface(
+        inputs=[
+            Tensor("question", "TYPE_STRING", optional=False),
+            Tensor("context", "TYPE_STRING", optional=False),
+            Tensor("top_k", "TYPE_INT32"),
+            Tensor("doc_stride", "TYPE_INT32"),
+            Tensor("max_answer_len", "TYPE_INT32"),
+            Tensor("max_seq_len", "TYPE_INT32"),
+            Tensor("handle_impossible_answer", "TYPE_BOOL"),
+            Tensor("align_to_words", "TYPE_BOOL"),
+        ],
+        outputs=[Tensor("json", "TYPE_STRING")],
+        max_batch_size=32,
+    ),
+    "zero-shot-classification": Interface(
+        inputs=[
+            Tensor("text", "TYPE_STRING", optional=False),
+            Tensor("candidate_labels", "TYPE_STRING", (-1,), optional=False),
+            Tensor("hypothesis_template", "TYPE_STRING"),
+            Tensor("multi_label", "TYPE_BOOL"),
+        ],
+        outputs=[Tensor("json", "TYPE_STRING")],
+        max_batch_size=32,
+    ),
+    "feature-extraction": Interface(
+        inputs=[Tensor("text", "TYPE_STRING", optional=False), Tensor("truncation", "TYPE_BOOL")],
+        outputs=[Tensor("features", "TYPE_FP32", (-1, -1)), Tensor("json", "TYPE_STRING")],
+        max_batch_size=32,
+    ),
+    "sentence-similarity": Interface(
+        inputs=[Tensor("text", "TYPE_STRING", optional=False), Tensor("source_sentence", "TYPE_STRING")],
+        outputs=[Tensor("embedding", "TYPE_FP32", (-1,)), Tensor("json", "TYPE_STRING")],
+        max_batch_size=32,
+    ),
     "text-generation": Interface(
         inputs=[
             Tensor("text_input", "TYPE_STRING", optional=False),

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.text_bundles import text_bundles
+
+__all__ = ["text_bundles"]
+
 # Tests never reach for the hub; those of the download code name a server of their own.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 

@@ -14,11 +14,16 @@ from exporter.seq2seq_tasks import resolve_tasks
 from exporter.validation import (
     captioning,
     causal_lm,
+    feature_extraction,
+    fill_mask,
     image_classification,
     object_detection,
+    question_answering,
+    sentence_similarity,
     seq2seq,
     text_classification,
     token_classification,
+    zero_shot_classification,
 )
 from exporter.validation.checks import Check
 from exporter.validation.images import compare_images
@@ -43,6 +48,11 @@ VALIDATORS = {
     "translation": Validator(seq2seq.record, seq2seq.compare),
     "text-classification": Validator(text_classification.record, text_classification.compare),
     "token-classification": Validator(token_classification.record, token_classification.compare),
+    "fill-mask": Validator(fill_mask.record, fill_mask.compare),
+    "question-answering": Validator(question_answering.record, question_answering.compare),
+    "zero-shot-classification": Validator(zero_shot_classification.record, zero_shot_classification.compare),
+    "feature-extraction": Validator(feature_extraction.record, feature_extraction.compare),
+    "sentence-similarity": Validator(sentence_similarity.record, sentence_similarity.compare),
     "image-classification": Validator(image_classification.record, image_classification.compare),
     "object-detection": Validator(object_detection.record, object_detection.compare),
 }

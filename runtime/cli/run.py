@@ -11,12 +11,15 @@ from typing import Any, get_type_hints
 import click
 import msgspec
 
+from runtime.cli.answers import line, make_question
 from runtime.errors import InputError
 
 # The named options that a task has a use for.
 NAMED_OPTIONS = {
     "text-generation": ("max_new_tokens", "seed", "greedy"),
     "text-classification": ("top_k",),
+    "fill-mask": ("top_k",),
+    "question-answering": ("top_k",),
     "image-classification": ("top_k",),
     "object-detection": ("threshold",),
 }
@@ -31,7 +34,7 @@ NAMED_OPTIONS = {
 @click.option("--max-new-tokens", type=click.IntRange(min=1), help="Text generation: most new tokens.")
 @click.option("--greedy", is_flag=True, help="Text generation: always the most probable token.")
 @click.option("--seed", type=int, help="Text generation: same seed, same text.")
-@click.option("--top-k", type=click.IntRange(min=1), help="Classification: how many labels.")
+@click.option("--top-k", type=click.IntRange(min=1), help="How many labels or answers.")
 @click.option("--threshold", type=float, help="Object detection: scores above it are shown, 0.5 by default.")
 @click.option("--save", type=click.Path(path_type=Path), metavar="FILE", help="Object detection: draw the boxes.")
 @click.option("-o", "--option", "options", multiple=True, metavar="NAME=JSON", help="Any argument of the pipeline.")
@@ -53,6 +56,7 @@ def run(
     echo "I love this!" | onward run model_repository/sentiment --json
     onward run model_repository/gpt2 "Hello" -o temperature=0.9 -o 'stop_strings=["."]'
     onward run model_repository/detr street.png --threshold 0.7 --save boxes.png
+    onward run model_repository/qa "Where does Anna live?" -o context="Anna lives in Lisbon."
     """
     from runtime.cli.images import check_save, read_image, reads_images, save_drawing
     from runtime.pipelines import pipeline
@@ -61,7 +65,7 @@ def run(
     kwargs = call_arguments(pipe.task, **given)
     check_arguments(pipe, kwargs)
     check_save(pipe, save)
-    question = read_image(text) if reads_images(pipe) else read_input(text)
+    question = read_image(text) if reads_images(pipe) else make_question(pipe.task, read_input(text), kwargs)
     try:
         if not as_json and can_stream(pipe, kwargs):
             stream(pipe, question, kwargs)
@@ -167,4 +171,4 @@ def show(answer: Any, as_json: bool) -> None:
         elif isinstance(item, dict) and isinstance(item.get("generated_text"), str):
             click.echo(item["generated_text"])
         else:
-            click.echo(json.dumps(item, ensure_ascii=False, default=float))
+            click.echo(line(item))

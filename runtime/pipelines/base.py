@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any
 
 from runtime.bundle import Bundle
-from runtime.errors import InputError
+from runtime.errors import InputError, PipelineException
 from runtime.tokenizer import Tokenizer
 
 
@@ -133,6 +133,10 @@ def name_item(index: int, batch_size: int, preprocess: Any, item: Any, kwargs: d
         if batch_size == 1:
             raise
         raise InputError(f"item {index}: {error}") from error
+    except PipelineException as error:
+        if batch_size == 1:
+            raise
+        raise PipelineException(error.task, error.model, f"item {index}: {error}") from error
     return prepared
 
 

@@ -7,6 +7,8 @@ depends on the texts that shared its batch (HF leaves the padding in; `KEEPS_PAD
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
+from inspect import Parameter, signature
 from typing import Any
 
 import numpy as np
@@ -34,6 +36,16 @@ class EncoderPipeline(Pipeline):
         self.graph = self.manifest.graphs["model"]
         self.session = open_session(self.bundle.graph("model"), self.provider, self.threads, spinning=False)
         self._input_names = [spec.name for spec in self.graph.inputs]
+
+    def _parameters(self, kwargs: dict[str, Any]) -> list[dict[str, Any]]:
+        """As the base's; an argument that the task does not have is an `InputError` (HF: a `TypeError`)."""
+        known = signature(self._sanitize_parameters).parameters
+        unknown = sorted(set(kwargs) - set(known))
+        if unknown and not any(parameter.kind is Parameter.VAR_KEYWORD for parameter in known.values()):
+            close = get_close_matches(unknown[0], list(known), n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known)}"
+            raise InputError(f"{self.task} has no argument {unknown[0]!r}: {hint}")
+        return super()._parameters(kwargs)
 
     def _run_graph(self, feeds: Arrays) -> Arrays:
         names = [spec.name for spec in self.graph.outputs]

@@ -98,7 +98,7 @@ class TokenClassificationPipeline(ChunkPipeline):
         entities = [e for e in found if e.get("entity") not in ignored and e.get("entity_group") not in ignored]
         return without_overlaps(entities) if len(model_outputs) > 1 else entities
 
-    def _sanitize_parameters(
+    def _sanitize_parameters(  # type: ignore[override]
         self,
         ignore_labels: list[str] | None = None,
         aggregation_strategy: Any = None,

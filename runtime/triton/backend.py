@@ -25,10 +25,15 @@ class Implementation(NamedTuple):
 
 IMPLEMENTATIONS = {
     "text-classification": Implementation("runtime.triton.classification", "ClassificationModel", Settings),
-    "token-classification": Implementation("runtime.triton.text_tasks", "TextTaskModel", Settings),
     "text2text-generation": Implementation("runtime.triton.text_tasks", "TextTaskModel", Settings),
     "summarization": Implementation("runtime.triton.text_tasks", "TextTaskModel", Settings),
     "translation": Implementation("runtime.triton.text_tasks", "TextTaskModel", Settings),
+    "token-classification": Implementation("runtime.triton.text_tasks", "TextTaskModel", Settings),
+    "fill-mask": Implementation("runtime.triton.text_tasks", "TextTaskModel", Settings),
+    "question-answering": Implementation("runtime.triton.text_tasks", "TextTaskModel", Settings),
+    "zero-shot-classification": Implementation("runtime.triton.text_tasks", "TextTaskModel", Settings),
+    "feature-extraction": Implementation("runtime.triton.embeddings", "FeatureModel", Settings),
+    "sentence-similarity": Implementation("runtime.triton.embeddings", "SentenceModel", Settings),
     "text-generation": Implementation("runtime.triton.generation", "GenerationModel", GenerationSettings),
     "image-to-text": Implementation("runtime.triton.captions", "CaptionModel", ImageSettings),
     "image-classification": Implementation("runtime.triton.images", "ImageTaskModel", ImageSettings),

@@ -47,6 +47,27 @@ TEXT_TASKS = {
     "summarization": TextTask(GENERATION, warm_up=lambda pipe: ("warm up", {"max_new_tokens": 2})),
     "translation": TextTask({**GENERATION, "src_lang": "text", "tgt_lang": "text"}, warm_up=first_translation),
     "token-classification": TextTask({"aggregation_strategy": "text", "ignore_labels": "texts", "stride": "number"}),
+    "fill-mask": TextTask(
+        {"top_k": "number", "targets": "texts"}, warm_up=lambda pipe: (str(pipe.tokenizer.mask_token), {})
+    ),
+    "question-answering": TextTask(
+        {
+            "top_k": "number",
+            "doc_stride": "number",
+            "max_answer_len": "number",
+            "max_seq_len": "number",
+            "handle_impossible_answer": "number",
+            "align_to_words": "number",
+        },
+        items=("question", "context"),
+        warm_up=lambda pipe: ({"question": "What?", "context": "warm up"}, {}),
+    ),
+    "zero-shot-classification": TextTask(
+        {"candidate_labels": "texts", "hypothesis_template": "text", "multi_label": "number"},
+        warm_up=lambda pipe: ("warm up", {"candidate_labels": ["cold"]}),
+    ),
+    "feature-extraction": TextTask({"truncation": "number"}),
+    "sentence-similarity": TextTask({}),
 }
 
 
@@ -89,13 +110,17 @@ class TextTaskModel(BatchedModel[Job, list[Any]]):
         wanted = set(request.requested_output_names())
         outputs = self.tensors(answer, wanted)
         if "json" in wanted:
-            lines = [json.dumps(one, ensure_ascii=False, default=float) for one in answer]
+            lines = [json.dumps(self.plain(one), ensure_ascii=False, default=float) for one in answer]
             outputs.append(strings("json", lines, (len(answer), 1)))
         return pb_utils.InferenceResponse(outputs)
 
     def tensors(self, answer: list[Any], wanted: set[str]) -> list[Any]:
         """Outputs besides `json`."""
         return []
+
+    def plain(self, one: Any) -> Any:
+        """An item's answer as `json` gives it."""
+        return one
 
     def _arguments(self, request: Any) -> dict[str, Any]:
         limit = self._settings.max_text_bytes

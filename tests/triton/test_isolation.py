@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from runtime.errors import InputError
 from runtime.triton.settings import GenerationSettings, Settings
 
-INSIDE = ["tensors", "faults", "sampling", "classification", "generation"]
+INSIDE = ["tensors", "faults", "batching", "text_tasks", "sampling", "classification", "generation"]
 HIDDEN = "internal error; the server's log has the details"
 
 

@@ -39,8 +39,13 @@ def test_everything_that_auto_complete_would_fill_in_is_there(task: str) -> None
 @pytest.mark.parametrize("task", INTERFACES)
 def test_what_the_task_is_about_alone_is_required(task: str) -> None:
     required = [tensor.name for tensor in config(task).input if not tensor.optional]
-    image = dict.fromkeys(("image-classification", "object-detection", "image-to-text"), ["image"])
-    assert required == {"text-generation": ["text_input"], **image}.get(task, ["text"])
+    more = {
+        "text-generation": ["text_input"],
+        "question-answering": ["question", "context"],
+        "zero-shot-classification": ["text", "candidate_labels"],
+    }
+    vision = {"image-classification": ["image"], "object-detection": ["image"], "image-to-text": ["image"]}
+    assert required == (more | vision).get(task, ["text"])
 
 
 def test_text_generation_is_decoupled_and_leaves_batching_to_the_engine() -> None:

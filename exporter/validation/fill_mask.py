@@ -1,0 +1,56 @@
+"""Validation of masked language models: logits of every token, and the pipeline's words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import pipeline as hf_pipeline
+
+from exporter.loading import Checkpoint
+from exporter.precision import Precision
+from exporter.quiet import quiet
+from exporter.validation.answers import compare_answers
+from exporter.validation.checks import Check, compare_logits
+from exporter.validation.encoders import Reference, compare_outputs, outputs_of
+from runtime.pipelines.fill_mask import FillMaskPipeline
+
+# "{}" is the mask.
+TEXTS = (
+    "Paris is the {} of France.",
+    "Return the {} of the list.",
+    "{}",
+    "The service was {}, but the food arrived cold and the {} was wrong; we still left a tip, and then we walked home.",
+    "Das ist wirklich sehr {} geworden! 👍",
+)
+
+
+def record(checkpoint: Checkpoint) -> Reference:
+    """Ask the source model, which should be in float32."""
+    pipe = hf_pipeline("fill-mask", model=checkpoint.model, tokenizer=checkpoint.tokenizer)
+    texts = with_masks(checkpoint.tokenizer.mask_token)
+    with quiet():
+        return Reference(
+            [outputs_of(checkpoint, text) for text in texts],
+            [(inputs, options, pipe(inputs, **options)) for inputs, options in questions(texts)],
+        )
+
+
+def with_masks(mask: str) -> list[str]:
+    """The texts with this tokenizer's mask."""
+    return [text.format(*[mask] * 2) for text in TEXTS]
+
+
+def questions(texts: list[str]) -> list[tuple[Any, dict[str, Any]]]:
+    """One mask, several, a list, and a choice of words."""
+    return [(texts[0], {}), (texts, {"top_k": 3}), (texts[3], {"top_k": 1}), (texts[1], {"targets": ["end", "good"]})]
+
+
+def compare(reference: Reference, pipe: FillMaskPipeline, precision: Precision) -> list[Check]:
+    """Ask the bundle the same, through the runtime."""
+    prepared = [pipe.preprocess(text) for text in with_masks(str(pipe.tokenizer.mask_token))]
+    with quiet():
+        pairs = [(inputs, answer, pipe(inputs, **options)) for inputs, options, answer in reference.answers]
+    return [
+        *compare_outputs(reference, pipe, prepared, precision, compare_logits),
+        compare_answers("fill-mask pipeline", pairs, precision),
+    ]
