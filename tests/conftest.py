@@ -54,3 +54,14 @@ def causal_lm_bundle(exported_repository: Path) -> Path:
 def classifier_bundle(exported_repository: Path) -> Path:
     """The exported classifier."""
     return exported_repository / CLASSIFIER
+
+
+@pytest.fixture(scope="session")
+def shapes_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model repository with the two trained vision checkpoints: "classifier" and "detector". Not to be changed."""
+    from exporter import export
+
+    repository = tmp_path_factory.mktemp("shapes_repository")
+    export(CHECKPOINTS / "tiny-resnet-shapes", output=repository, name="classifier")
+    export(CHECKPOINTS / "tiny-detr-shapes", output=repository, name="detector")
+    return repository

@@ -43,7 +43,7 @@ def decode_image(
 ) -> Image.Image:
     """An RGB image from a file's content.
 
-    formats: those of Pillow that are tried, all by default. max_pixels: more are refused before they are decoded.
+    formats: those of Pillow that are tried, if it has them; all by default. max_pixels: more are refused undecoded.
     """
     return _open(io.BytesIO(content), name, formats, max_pixels)
 
@@ -95,7 +95,7 @@ def _open(
     file: BinaryIO, name: str, formats: tuple[str, ...] | None = None, max_pixels: int | None = None
 ) -> Image.Image:
     try:
-        with Image.open(file, formats=formats) as image:
+        with Image.open(file, formats=None if formats is None else available(formats)) as image:
             if max_pixels is not None and image.width * image.height > max_pixels:
                 raise InputError(
                     f"{name} has {image.width} x {image.height} pixels, {max_pixels} are the most: shrink it"
@@ -109,6 +109,12 @@ def _open(
         raise
     except Exception as error:  # Pillow's parsers raise every kind of exception for a damaged header
         raise InputError(f"{name} cannot be read as an image: {_one_line(error)}") from error
+
+
+def available(formats: tuple[str, ...]) -> list[str]:
+    """Those that this Pillow was built with: AVIF and WebP are options."""
+    Image.init()
+    return [name for name in formats if name in Image.OPEN]
 
 
 def _shown(text: str) -> str:

@@ -30,7 +30,7 @@ from runtime.triton.tensors import array, scalar, strings
 
 ARGUMENTS = {"image-classification": "top_k", "object-detection": "threshold"}
 # What photographs come in. Pillow has many more parsers, which nobody needs and which are less well trodden.
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 Answer = list[dict[str, Any]]  # of one image
