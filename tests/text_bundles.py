@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkpoints import TINY_MLM, TINY_NER, TINY_QA
+from tests.checkpoints import TINY_NER, TINY_QA
 
 Maker = Callable[[Path], Path]
 
@@ -16,6 +16,12 @@ def _nli(folder: Path) -> Path:
     from tests.checkpoints.encoders import NLI_LABELS, labelled, tiny_encoder
 
     return tiny_encoder("AutoModelForSequenceClassification", "bert", folder, **labelled(NLI_LABELS))
+
+
+def _masked(folder: Path) -> Path:
+    from tests.checkpoints.encoders import tiny_encoder
+
+    return tiny_encoder("AutoModelForMaskedLM", "roberta", folder)
 
 
 def _features(folder: Path) -> Path:
@@ -33,7 +39,7 @@ def _sentences(folder: Path) -> Path:
 # Name of the bundle -> its task, and the checkpoint: a folder of the repository, or one that is built.
 TEXT_CHECKPOINTS: dict[str, tuple[str, Path | Maker]] = {
     "ner": ("token-classification", TINY_NER),
-    "fill-mask": ("fill-mask", TINY_MLM),
+    "fill-mask": ("fill-mask", _masked),
     "qa": ("question-answering", TINY_QA),
     "nli": ("zero-shot-classification", _nli),
     "features": ("feature-extraction", _features),

@@ -89,5 +89,5 @@ def test_a_checkpoint_without_the_pooler_that_features_do_not_need(tmp_path: Pat
 
     source = resolve_source(str(tiny_encoder("AutoModelForMaskedLM", "bert", tmp_path / "mlm")))
     assert load_checkpoint(source, TASKS[TASK]).model.pooler is not None
-    with pytest.raises(ExportError, match="no weights for classifier"):
+    with pytest.raises(ExportError, match=r"no weights for .*classifier.weight"):
         load_checkpoint(source, resolve_task("text-classification", load_config(source), source))
