@@ -18,6 +18,20 @@ if TYPE_CHECKING:
     from exporter.validation.checks import Check
 
 
+# What a first `onward run` of each task could ask.
+EXAMPLES = {
+    "text-generation": '"Hello"',
+    "token-classification": '"Ada Lovelace lived in London."',
+    "fill-mask": '"The capital of France is [MASK]."',
+    "question-answering": '"Where did Ada live?" -o context="Ada Lovelace lived in London."',
+    "zero-shot-classification": """"A very good day." -o 'candidate_labels=["weather", "sports"]'""",
+    "summarization": "< article.txt",
+    "image-classification": "image.png",
+    "object-detection": "image.png --save boxes.png",
+    "image-to-text": "image.png",
+}
+
+
 class LiveStages:
     """Shows the stage under way with its seconds, and those that ended, one line each."""
 
@@ -70,7 +84,7 @@ def show_result(console: Console, result: ExportResult) -> None:
     table.add_row("validation", validation_line(manifest.validation))
     table.add_row("time", f"{sum(result.seconds.values()):.1f} s")
     console.print(table)
-    question = '"Hello"' if manifest.task == "text-generation" else '"I love this!"'
+    question = EXAMPLES.get(manifest.task, '"I love this!"')
     for title, line in (
         ("Run it", f"onward run {quote(str(result.directory))} {question}"),
         ("Serve it", f"onward serve {quote(str(result.directory.parent))}"),
