@@ -216,7 +216,8 @@ def _infer(config: Any, source: Source) -> TaskRow:
     row = _row_of_adapter(source) or _row_of_auto_map(config)
     architectures = list(getattr(config, "architectures", None) or [])
     for name in architectures:
-        row = row or next((r for r in TASKS.values() if name in class_names(r.auto_class, config.model_type)), None)
+        able = [r for r in TASKS.values() if name in class_names(r.auto_class, config.model_type)]
+        row = row or _most_fitting(able, config)
     if row is not None and row.auto_class == "AutoModel":
         row = _row_without_head(config, source)
     if row is None:
@@ -233,6 +234,12 @@ def _row_without_head(config: Any, source: Source) -> TaskRow | None:
     if getattr(config, "is_encoder_decoder", False) or not getattr(config, "vocab_size", 0):
         return None
     return TASKS["sentence-similarity" if is_sentence_model(Path(source.location)) else "feature-extraction"]
+
+
+def _most_fitting(rows: list[TaskRow], config: Any) -> TaskRow | None:
+    """transformers lists BART's one class for filling masks too: an encoder–decoder is there to write text."""
+    writes = getattr(config, "is_encoder_decoder", False)
+    return next((row for row in rows if writes and row.kind in ("seq2seq", "captioning")), next(iter(rows), None))
 
 
 def _cannot_infer(architectures: list[str], config: Any, source: Source) -> str:

@@ -15,9 +15,11 @@ __all__ = ["text_bundles"]
 # Tests never reach for the hub; those of the download code name a server of their own.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-# A shell starts background jobs with SIGINT ignored, and processes that tests interrupt would inherit that.
+# Background jobs and nohup ignore signals, and processes that tests interrupt would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 CAUSAL_LM = "gpt2-docs"

@@ -163,7 +163,7 @@ def test_parameters_are_checked() -> None:
 
 
 def test_the_pipeline_gets_what_is_set_and_keeps_its_own_defaults() -> None:
-    assert GenerationSettings().pipeline_options() == {"provider": "cpu", "threads": None}
+    assert GenerationSettings().pipeline_options() == {"provider": "cpu", "threads": None, "spinning": False}
     parameters = {"slots": {"string_value": "4"}, "threads": {"string_value": "2"}}
     options = read_settings({"parameters": parameters}, GenerationSettings).pipeline_options()
-    assert options == {"provider": "cpu", "threads": 2, "slots": 4}
+    assert options == {"provider": "cpu", "threads": 2, "slots": 4, "spinning": False}

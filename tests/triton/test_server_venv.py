@@ -11,14 +11,13 @@ import runtime
 
 FORBIDDEN = ["torch", "transformers", "optimum", "onnx", "onnxscript", "tensorflow"]
 
-# Triton's own modules exist inside of its process only.
+# Triton's own module exists inside of its process only: a stand-in, so that what uses it is imported too.
 _PROGRAM = """
-import importlib, importlib.util, pkgutil, sys
+import importlib, importlib.util, pkgutil, sys, types
+sys.modules["triton_python_backend_utils"] = types.ModuleType("triton_python_backend_utils")
+sys.modules["triton_python_backend_utils"].TRITONSERVER_RESPONSE_COMPLETE_FINAL = 1
 import runtime
-inside_triton = {"runtime.triton." + name for name in
-                 ("classification", "generation", "faults", "tensors", "sampling")}
-names = [m.name for m in pkgutil.walk_packages(runtime.__path__, "runtime.")
-         if m.name not in inside_triton and not m.name.endswith("__main__")]
+names = [m.name for m in pkgutil.walk_packages(runtime.__path__, "runtime.") if not m.name.endswith("__main__")]
 for name in names:
     importlib.import_module(name)
 present = [name for name in FORBIDDEN if name in sys.modules or importlib.util.find_spec(name)]
