@@ -7,10 +7,15 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.text_bundles import text_bundles
 
 __all__ = ["text_bundles"]
+
+# The same examples in every run, and no verdict that depends on how busy the machine is.
+settings.register_profile("onward", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("onward")
 
 # Tests never reach for the hub; those of the download code name a server of their own.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
