@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from transformers import GenerationConfig as HFConfig
 from transformers import GPT2Config, GPT2LMHeadModel
@@ -286,7 +286,11 @@ def test_composition(model: GPT2LMHeadModel, values: dict[str, Any], seed: int) 
     for row in range(len(scores)):
         ids = torch.tensor(rows.history(row))[None]
         chain = hf_processors(model, values, ids[:, : rows.prompt_lengths[row]])
-        expected.append(chain(ids, torch.tensor(scores[row : row + 1])).numpy())
+        try:
+            expected.append(chain(ids, torch.tensor(scores[row : row + 1])).numpy())
+        except ValueError as error:  # torch refuses the distribution of a row that has no token left
+            assert "Categorical" in str(error)
+            reject()
     np.testing.assert_array_equal(np.isneginf(ours), np.isneginf(np.concatenate(expected)))
     np.testing.assert_allclose(ours, np.concatenate(expected), rtol=1e-5, atol=1e-5)
 

@@ -119,7 +119,11 @@ def split(draw: st.DrawFn, backend: Tokenizer, text: str) -> list[int]:
 @MANY
 @given(data=st.data())
 def test_stop_strings(name: str, data: st.DataObject) -> None:
-    """At every step of a sequence the answer is HF's."""
+    """At every step of a sequence the answer is HF's, up to the first stop, where generation ends.
+
+    After it the two may differ: a later broken byte makes a run of byte tokens undecodable and a further one mends it,
+    so that a string shows up again.
+    """
     backend = TOKENIZERS[name]
     stops = data.draw(st.sampled_from(STOP_SETS))
     ids = data.draw(sequences(backend, stops))
@@ -128,6 +132,8 @@ def test_stop_strings(name: str, data: st.DataObject) -> None:
     for length in range(8, len(ids) + 1):
         expected = theirs is not None and bool(theirs(torch.tensor([ids[:length]]), None))
         assert ours(ids[:length]) == expected, (stops, length, ids)
+        if expected:
+            return
 
 
 @cache
