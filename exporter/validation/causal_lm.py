@@ -33,8 +33,8 @@ RANDOM_LENGTHS = (1, 2, 19, 67)
 NEW_TOKENS = 24
 GREEDY: dict[str, Any] = {"do_sample": False, "num_beams": 1, "max_new_tokens": NEW_TOKENS}
 BEAM: dict[str, Any] = {"do_sample": False, "num_beams": 3, "max_new_tokens": 12}
-LONG_LOGITS = 2**26  # numbers in the logits of the longest text, 256 MB: a whole context, or as much as that allows
-LONG_LENGTH = 1024
+LONG_LENGTH = 1024  # of the longest text, or the context
+LONG_LOGITS = 2**22  # numbers kept of its logits, 16 MB: every position of a small vocabulary, some of a large one
 STEPS = 4  # single-token steps after a prefill, in the numerics
 TIE = 1e-3  # two best scores closer than this are a tie that rounding decides
 
@@ -54,7 +54,8 @@ class Reference:
     """What the source model said."""
 
     logits: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)  # (ids [n], logits [n, vocab])
-    long: tuple[np.ndarray, np.ndarray] | None = None  # the same for one text as long as the context allows
+    # The same for one text as long as the context, at some positions: (ids [n], positions [k], logits [k, vocab]).
+    long: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
     greedy: list[Generated] = field(default_factory=list)
     beams: list[Generated] = field(default_factory=list)
     answers: list[tuple[Any, dict[str, Any], Any]] = field(default_factory=list)  # (input, options, HF's answer)
@@ -69,7 +70,8 @@ def record(checkpoint: Checkpoint) -> Reference:
         for ids in sequences(model, tokenizer, context):
             reference.logits.append((ids, logits_of(model, ids)))
         ids = long_sequence(model, tokenizer, context)
-        reference.long = (ids, logits_of(model, ids))
+        positions = spread(len(ids), model.config.get_text_config().vocab_size)
+        reference.long = (ids, positions, logits_of(model, ids)[positions])
         prompts = [ids for ids in prompt_ids(tokenizer, context) if len(ids) + NEW_TOKENS < context]
         reference.greedy = [generate(model, ids, GREEDY) for ids in prompts]
         reference.beams = [generate(model, ids, BEAM) for ids in prompts[:3]]
@@ -85,11 +87,16 @@ def logits_of(model: Any, ids: np.ndarray) -> np.ndarray:
 
 
 def long_sequence(model: Any, tokenizer: Any, context: int) -> np.ndarray:
-    """Random ids over the whole context, or as far as the size of its logits allows."""
-    vocab = model.config.get_text_config().vocab_size
-    length = min(context, LONG_LENGTH, max(LONG_LOGITS // vocab, max(RANDOM_LENGTHS)))
-    ids: np.ndarray = np.random.default_rng(1).integers(0, min(vocab, len(tokenizer)), length)
+    """Random ids over the whole context."""
+    vocab = min(model.config.get_text_config().vocab_size, len(tokenizer))
+    ids: np.ndarray = np.random.default_rng(1).integers(0, vocab, min(context, LONG_LENGTH))
     return ids
+
+
+def spread(length: int, vocab: int) -> np.ndarray:
+    """Positions `[k]` over a whole text, the last among them: all, or as many as `LONG_LOGITS` allows."""
+    count = min(length, max(LONG_LOGITS // vocab, 2))
+    return np.unique(np.linspace(0, length - 1, count).astype(np.int64))
 
 
 def sequences(model: Any, tokenizer: Any, context: int) -> list[np.ndarray]:
@@ -153,8 +160,9 @@ def compare_numerics(reference: Reference, runner: Any, precision: Precision) ->
     whole = [runner.score(ids) for ids in texts]
     checks = [compare_logits("whole texts", np.concatenate(expected), np.concatenate(whole), precision)]
     if reference.long is not None:
-        ids, wanted = reference.long
-        checks.append(compare_logits(f"a text of {len(ids)} tokens", wanted, runner.score(ids), precision))
+        ids, positions, wanted = reference.long
+        found = runner.score(ids, positions)
+        checks.append(compare_logits(f"a text of {len(ids)} tokens", wanted, found, precision))
     long = [row for row, ids in enumerate(texts) if len(ids) > STEPS]
     for count in sorted({1, 2, min(len(long), runner.slots)}):
         rows = long[:count]

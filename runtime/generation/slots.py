@@ -148,11 +148,11 @@ class SlotRunner:
         last: np.ndarray = logits[:, 0]
         return last
 
-    def score(self, input_ids: np.ndarray) -> np.ndarray:
-        """Logits `[tokens, vocab]` of every position of one text, through slot 0."""
+    def score(self, input_ids: np.ndarray, positions: np.ndarray | None = None) -> np.ndarray:
+        """Logits `[positions, vocab]` of one text through slot 0: at every position, or at those given."""
         self.reserve(1, len(input_ids))
-        positions = np.arange(len(input_ids))[None]
-        logits: np.ndarray = self._run(0, 1, input_ids[None], np.array([0]), positions)[0]
+        wanted = np.arange(len(input_ids)) if positions is None else positions
+        logits: np.ndarray = self._run(0, 1, input_ids[None], np.array([0]), wanted[None])[0]
         return logits
 
     def decode(self, tokens: np.ndarray) -> np.ndarray:

@@ -71,10 +71,16 @@ class StateRunner:
         """One token `[rows]` for each of the first rows; returns logits `[rows, vocab]`."""
         return np.stack([self._step(slot, int(token)) for slot, token in enumerate(tokens)])
 
-    def score(self, input_ids: np.ndarray) -> np.ndarray:
-        """Logits `[tokens, vocab]` of every position of one text, through row 0, token by token."""
+    def score(self, input_ids: np.ndarray, positions: np.ndarray | None = None) -> np.ndarray:
+        """Logits `[positions, vocab]` of one text through row 0, token by token: at every position, or those given."""
+        wanted = set(range(len(input_ids)) if positions is None else positions.tolist())
         first = self.prefill(0, input_ids[:1])
-        return np.stack([first, *(self._step(0, int(token)) for token in input_ids[1:])])
+        rows = [first] if 0 in wanted else []
+        for place, token in enumerate(input_ids[1:], 1):
+            logits = self._step(0, int(token))
+            if place in wanted:
+                rows.append(logits)
+        return np.stack(rows)
 
     def encode(self, slot: int, source: Mapping[str, np.ndarray]) -> None:
         """Decoder-only models have nothing to encode."""
