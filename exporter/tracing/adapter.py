@@ -86,10 +86,15 @@ def leaf_tensors(value: Any) -> dict[str, torch.Tensor]:
     return tensors
 
 
+def register_caches(model: torch.nn.Module) -> None:
+    """Let torch flatten the cache classes that `model` uses; to be called before `tree_flatten` meets one."""
+    register_cache_pytrees_for_model(model)
+
+
 def _exported_program(request: TraceRequest) -> Any:
     owner = request.caches_of
     if owner is not None:
-        register_cache_pytrees_for_model(owner)
+        register_caches(owner)
     with reset_model_state(owner if owner is not None else request.module):
         return torch.export.export(
             request.module,

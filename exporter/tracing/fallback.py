@@ -17,9 +17,8 @@ from typing import Any
 import onnx_ir
 import torch
 from torch.utils import _pytree as pytree
-from transformers.exporters.exporter_dynamo import register_cache_pytrees_for_model
 
-from exporter.tracing.adapter import TraceRequest, captured_steps, leaf_tensors, trace
+from exporter.tracing.adapter import TraceRequest, captured_steps, leaf_tensors, register_caches, trace
 from runtime.errors import ExportError
 
 AUTO = torch.export.Dim.AUTO
@@ -75,7 +74,7 @@ class Step:
 
 def trace_fallback(model: Any, opset: int) -> Fallback:
     """Trace `prefill` and `decode`. Raises `ExportError` when a free dimension was specialised."""
-    register_cache_pytrees_for_model(model)
+    register_caches(model)
     prefill, decode = sample_steps(model)
     states = list(decode.states)
     state_names = {name: name.replace("past", "present", 1).replace("present_key_values", "present") for name in states}
