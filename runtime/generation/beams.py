@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from runtime.errors import CapacityError
 from runtime.generation.beam import BeamSearch
 from runtime.generation.config import GenerationConfig
 from runtime.generation.engine import Engine
+from runtime.generation.logprobs import TokenLogprobs
 from runtime.generation.sequence import source_ids
 
 
@@ -21,6 +22,7 @@ class Beam:
     ids: list[int]
     prompt_length: int
     finish_reason: str
+    logprobs: list[TokenLogprobs] = field(default_factory=list)
 
     @property
     def tokens(self) -> list[int]:

@@ -46,7 +46,8 @@ class GenerationConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The parameters of one request, complete: nothing in here is still to be looked up elsewhere.
 
     Field names, units (tokens) and defaults are HF's `GenerationConfig` after `generate()` filled in its global
-    defaults. `seed` is ours: None draws a fresh one. Make one with `resolve`, which validates.
+    defaults. Ours are `seed` (None draws a fresh one) and `logprobs` (how many alternatives to report with each token's
+    log-probability; 0 or True: none, only the token's own; None or False: nothing). Make one with `resolve`.
     """
 
     # length
@@ -63,6 +64,11 @@ class GenerationConfig(msgspec.Struct, frozen=True, kw_only=True):
     length_penalty: float = 1.0
     early_stopping: bool | Literal["never"] = False
     seed: int | None = None
+    # speculation
+    prompt_lookup_num_tokens: int | None = None
+    max_matching_ngram_size: int | None = None
+    # what is told about the tokens
+    logprobs: int | None = None
     # warpers, used when sampling
     temperature: float = 1.0
     top_k: int = 50
@@ -164,6 +170,8 @@ def _plain(name: str, value: Any) -> Any:
     if value is None:
         return NEUTRAL.get(name)
     value = value.tolist() if hasattr(value, "tolist") else value
+    if name == "logprobs" and isinstance(value, bool):
+        return 0 if value else None
     if name == "stop_strings":
         return [value] if isinstance(value, str) else value or None
     if name == "sequence_bias" and isinstance(value, dict):

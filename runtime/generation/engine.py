@@ -1,7 +1,9 @@
 """The scheduler: admit waiting requests into free slots, decode all active ones in one step, retire those that ended.
 
 One engine serves local batches (the caller drives the steps), streaming and servers (a background thread drives them).
-Active sequences always occupy the first slots of the runner, so that a step is one contiguous batch.
+Active sequences always occupy the first slots of the runner, so that a step is one contiguous batch. A long prompt is
+read in chunks, one a step, so that those that decode are never kept waiting for longer than a chunk takes; it is then
+the last of the active ones. Prompts are read in the order in which they came.
 """
 
 from __future__ import annotations
@@ -11,46 +13,114 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from collections.abc import Sequence as Items
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
 from runtime.errors import CapacityError, InputError
-from runtime.generation.sequence import Sequence
+from runtime.generation.choice import advance, stack
+from runtime.generation.prefix import PrefixReuse, common
+from runtime.generation.sequence import Sequence, ending
+from runtime.generation.slots import PREFILL_CHUNK
+from runtime.generation.statistics import Counters, Memory, Statistics
 
 # Prompts are prefilled together when padding them to the longest adds at most this share of work.
 PADDING_WASTE = 0.25
+# Tokens of prompts that one step reads while nobody decodes, in units of the chunk.
+IDLE_CHUNKS = 8
+# A prompt that shares this many tokens with one that is about to be read waits for it, and takes them from its slot.
+WORTH_WAITING = 64
 
 
 class Runner(Protocol):
-    """What the engine needs from a model: rows of state, filled by prompts and advanced token by token."""
+    """What the engine needs from a model: rows of state, filled by prompts and advanced token by token.
+
+    rewinds: whether a row can be cut at any length and go on from there, which chunks, prefix reuse and speculation
+    need. lockstep: whether rows share a run only if they are equally long.
+    """
 
     slots: int
     max_length: int
     vocab_size: int
+    rewinds: bool
+    lockstep: bool
 
+    @property
+    def allocated(self) -> int: ...
+    def memory(self) -> Memory: ...
     def reserve(self, slots: int, length: int) -> None: ...
     def encode(self, slot: int, source: Mapping[str, np.ndarray]) -> None: ...
+    def held(self, slot: int) -> np.ndarray: ...
+    def rewind(self, slot: int, length: int) -> None: ...
     def prefill(self, slot: int, input_ids: np.ndarray, start: int = 0) -> np.ndarray: ...
     def prefill_together(self, first_slot: int, prompts: Items[np.ndarray]) -> np.ndarray: ...
     def decode(self, tokens: np.ndarray) -> np.ndarray: ...
-    def copy(self, source: int, target: int) -> None: ...
+    def extend(self, slot: int, tokens: np.ndarray) -> np.ndarray: ...
+    def copy(self, source: int, target: int, length: int | None = None) -> None: ...
+    def swap(self, one: int, other: int) -> None: ...
     def reorder(self, rows: Items[int]) -> None: ...
 
 
-class Engine:
-    """Runs sequences to their end. Thread-safe: `submit` from anywhere; steps are serialised by a lock."""
+@dataclass
+class Group:
+    """Prompts that one run reads from their beginning, in neighbouring slots, and repetitions of them."""
 
-    def __init__(self, runner: Runner, max_waiting: int = 1024) -> None:
+    sequences: list[Sequence] = field(default_factory=list)
+    repeats: list[tuple[Sequence, int]] = field(default_factory=list)  # with the place of the first in `sequences`
+
+    def add(self, sequence: Sequence) -> bool:
+        """Take a sequence in; says whether its prompt has to be read."""
+        place = self.place(sequence)
+        if place is None:
+            self.sequences.append(sequence)
+        else:
+            self.repeats.append((sequence, place))
+        return place is None
+
+    def place(self, sequence: Sequence) -> int | None:
+        """Where a sequence with the same prompt and source stands, None for a new one."""
+        for place, other in enumerate(self.sequences):
+            if other.source is sequence.source and np.array_equal(other.prompt_ids, sequence.prompt_ids):
+                return place
+        return None
+
+    @property
+    def everyone(self) -> list[Sequence]:
+        """All of them."""
+        return [*self.sequences, *(sequence for sequence, _ in self.repeats)]
+
+
+class Engine:
+    """Runs sequences to their end. Thread-safe: `submit` from anywhere; steps are serialised by a lock.
+
+    max_waiting: length of the queue, beyond which `submit` refuses. chunk: tokens of prompts that a step reads while
+    others decode.
+    """
+
+    def __init__(self, runner: Runner, max_waiting: int = 1024, chunk: int = PREFILL_CHUNK) -> None:
         self.runner = runner
         self.max_waiting = max_waiting
+        self.chunk = chunk
         self.active: list[Sequence] = []
         self.waiting: deque[Sequence] = deque()
         self.lock = threading.RLock()
+        self._filling: Sequence | None = None  # the last of the active ones, if its prompt is still being read
+        self._prefixes = PrefixReuse(runner, runner.slots)
+        self._counters = Counters()
         self._work = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closing = False
         self._held = False  # whether someone waits for the runner alone
+
+    def statistics(self) -> Statistics:
+        """What has been done since the engine was made, and how much is under way now. From any thread, at once."""
+        return self._counters.snapshot(self.runner.slots, len(self.active), len(self.waiting))
+
+    def memory(self) -> Memory:
+        """Bytes of keys and values: those taken now, and the most that can be. Waits for the step under way."""
+        with self.lock:
+            return self.runner.memory()
 
     def submit(self, sequence: Sequence) -> Sequence:
         """Queue a sequence. Raises `InputError` if it can never fit, `CapacityError` when the queue is full."""
@@ -58,8 +128,7 @@ class Engine:
         with self._work:
             if len(self.waiting) >= self.max_waiting:
                 raise CapacityError(f"{self.max_waiting} requests are waiting already: try again later")
-            self.waiting.append(sequence)
-            self._work.notify_all()
+            self._enqueue([sequence])
         return sequence
 
     def check_prompt(self, length: int) -> None:
@@ -92,8 +161,7 @@ class Engine:
         for sequence in sequences:
             self.check_prompt(len(sequence.prompt_ids))
         with self._work:
-            self.waiting.extend(sequences)
-            self._work.notify_all()
+            self._enqueue(sequences)
         try:
             while not all(sequence.done.is_set() for sequence in sequences):
                 self.step()
@@ -112,12 +180,13 @@ class Engine:
         """
         with self.lock:
             self._retire()
-            admitted = self._admit()
-            with ending(admitted):
-                self._prefill(admitted)
-            with ending(self.active):
-                self._decode()
+            self._read_prompts()
             self._retire()
+            rows = self._decoding()
+            if rows:
+                with ending(rows):
+                    self._decode(rows)
+                self._retire()
 
     def start(self) -> None:
         """Start the background thread that drives the steps; does nothing if it runs."""
@@ -137,9 +206,10 @@ class Engine:
         with self.lock, self._work:
             for sequence in [*self.active, *self.waiting]:
                 if sequence.finish_reason is None:
-                    sequence.finish("cancelled")
+                    self._end(sequence, "cancelled")
             self.active.clear()
             self.waiting.clear()
+            self._filling = None
 
     @property
     def busy(self) -> bool:
@@ -154,76 +224,193 @@ class Engine:
                     return
             self.step()
 
-    def _admit(self) -> list[Sequence]:
-        """Take waiting sequences into the free slots, first come first served; drop the cancelled ones."""
+    def _enqueue(self, sequences: Items[Sequence]) -> None:
+        self._counters.requests += len(sequences)
+        self.waiting.extend(sequences)
+        self._work.notify_all()
+
+    def _end(self, sequence: Sequence, reason: str) -> None:
+        sequence.finish(reason)
+        self._counters.finished[reason] += 1
+
+    # ---- prompts
+
+    def _read_prompts(self) -> None:
+        """Read prompts for one step: the next chunk of a long one, or those of waiting sequences, in their order."""
+        if self._filling is not None:
+            self._read_chunk(self._filling)
+            return
+        budget = self.chunk if self.active else IDLE_CHUNKS * self.chunk
+        group = Group()
+        while self._filling is None and (sequence := self._next(len(group.everyone))) is not None:
+            found = self._prefixes.match(sequence.prompt_ids)
+            rest = len(sequence.prompt_ids) - found[1]
+            if (rest > budget and group.sequences) or self._is_worth_waiting(sequence, found, group):
+                break
+            with self._work:
+                self.waiting.popleft()
+            if self.runner.rewinds and (found[1] or rest > self.chunk):
+                self._read_alone(sequence, found)
+                budget -= rest
+            else:
+                budget -= rest * group.add(sequence)
+            if budget <= 0:
+                break
+        if group.sequences:
+            with ending(group.everyone):
+                self._read_group(group)
+
+    def _next(self, taken: int) -> Sequence | None:
+        """The next waiting sequence if a slot is free beside `taken` ones; cancelled ones are dropped."""
+        if not self.waiting:
+            return None
         with self._work:
             for sequence in [sequence for sequence in self.waiting if sequence.cancelled]:
                 self.waiting.remove(sequence)
-                sequence.finish("cancelled")
-            free = 0 if self._held else self.runner.slots - len(self.active)
-            admitted = [self.waiting.popleft() for _ in range(min(free, len(self.waiting)))]
-            self.active += admitted
-        return admitted
+                self._end(sequence, "cancelled")
+            if self._held or not self.waiting or len(self.active) + taken >= self.runner.slots:
+                return None
+            return self.waiting[0]
 
-    def _prefill(self, admitted: list[Sequence]) -> None:
-        if not admitted:
-            return
-        first = len(self.active) - len(admitted)
-        for slot, sequence in enumerate(admitted, first):
-            sequence.slot = slot
-        self.runner.reserve(len(self.active), max(sequence.stopping.max_length for sequence in admitted))
-        for slot, sequence in enumerate(admitted, first):
+    def _is_worth_waiting(self, sequence: Sequence, found: tuple[int, int], group: Group) -> bool:
+        if not self.runner.rewinds or group.place(sequence) is not None:
+            return False
+        shared = (common(other.prompt_ids, sequence.prompt_ids) for other in group.sequences)
+        return max(shared, default=0) >= max(WORTH_WAITING, found[1] + 1)
+
+    def _read_alone(self, sequence: Sequence, found: tuple[int, int]) -> None:
+        """Begin with a prompt that is long, or partly known; it is read to its end before the next one."""
+        self._filling = sequence
+        self._take_slot(sequence)
+        with ending([sequence]):
+            assert sequence.slot is not None
+            self.runner.reserve(len(self.active), sequence.stopping.max_length)
+            reused = self._prefixes.place(sequence.slot, found)
+            self._counters.reused_tokens += reused
+            self._counters.prefix_hits += reused > 0
+            self._read_chunk(sequence)
+
+    def _read_chunk(self, sequence: Sequence) -> None:
+        """The next tokens of the prompt; behind the last ones the sequence decodes."""
+        with ending([sequence]):
+            assert sequence.slot is not None
+            start = len(self.runner.held(sequence.slot))
+            chunk = sequence.prompt_ids[start : start + self.chunk]
+            logits = self.runner.prefill(sequence.slot, chunk, start)
+            self._counters.prefill_runs += 1
+            if start + len(chunk) == len(sequence.prompt_ids):
+                self._filling = None
+                self._advance([sequence], logits[None])
+
+    def _read_group(self, group: Group) -> None:
+        first = len(self.active)
+        for sequence in group.everyone:
+            self._take_slot(sequence)
+        self.runner.reserve(len(self.active), max(sequence.stopping.max_length for sequence in group.everyone))
+        for slot, sequence in enumerate(group.sequences, first):
+            self._prefixes.place(slot, (0, 0))
             if sequence.source is not None:
                 self.runner.encode(slot, sequence.source)
-        prompts = [sequence.prompt_ids for sequence in admitted]
-        if len(admitted) > 1 and little_padding(prompts):
+        prompts = [sequence.prompt_ids for sequence in group.sequences]
+        if len(prompts) > 1 and little_padding(prompts):
             logits = self.runner.prefill_together(first, prompts)
+            self._counters.prefill_runs += 1
         else:
-            logits = np.stack([self.runner.prefill(first + row, prompt) for row, prompt in enumerate(prompts)])
-        self._advance(admitted, logits)
+            logits = stack([self.runner.prefill(first + row, prompt) for row, prompt in enumerate(prompts)])
+            self._counters.prefill_runs += len(prompts)
+        rows = list(range(len(prompts)))
+        for slot, (_, place) in enumerate(group.repeats, first + len(prompts)):
+            self.runner.copy(first + place, slot)
+            rows.append(place)
+        self._advance(group.everyone, logits[rows] if group.repeats else logits)
 
-    def _decode(self) -> None:
-        running = [sequence for sequence in self.active if sequence.finish_reason is None]
-        if not running or len(running) != len(self.active):
-            return  # retire first: rows must be contiguous
-        tokens = np.array([sequence.ids[-1] for sequence in running], np.int64)
-        self._advance(running, self.runner.decode(tokens))
+    def _take_slot(self, sequence: Sequence) -> None:
+        sequence.slot = len(self.active)
+        self.active.append(sequence)
+        self._counters.prompt_tokens += len(sequence.prompt_ids)
+
+    # ---- steps
+
+    def _decoding(self) -> list[Sequence]:
+        """The active sequences whose prompts have been read; they are the first ones."""
+        return self.active if self._filling is None else self.active[:-1]
+
+    def _decode(self, rows: list[Sequence]) -> None:
+        self._counters.decode_steps += 1
+        draft = self._draft(rows)
+        if draft is not None:
+            self._verify(rows[0], draft)
+            return
+        tokens = np.array([sequence.ids[-1] for sequence in rows], np.int64)
+        self._advance(rows, self.runner.decode(tokens))
+
+    def _draft(self, rows: list[Sequence]) -> np.ndarray | None:
+        """Tokens to verify for the only sequence that decodes: several share the reading of the weights already."""
+        lookup = rows[0].lookup
+        if len(rows) > 1 or lookup is None or not self.runner.rewinds:
+            return None
+        draft = lookup.propose(rows[0].history, rows[0].stopping.max_length - len(rows[0].ids) - 1)
+        return draft if len(draft) else None
+
+    def _verify(self, sequence: Sequence, draft: np.ndarray) -> None:
+        """Run the last token and the draft `[n]` at once; tokens are chosen as ever, up to the first that differs."""
+        assert sequence.slot is not None
+        self._counters.drafted_tokens += len(draft)
+        logits = self.runner.extend(sequence.slot, np.concatenate([sequence.history[-1:], draft]))
+        for row, expected in enumerate([*draft.tolist(), None]):
+            self._advance([sequence], logits[row : row + 1])
+            if sequence.finish_reason is not None or sequence.ids[-1] != expected:
+                break
+            self._counters.accepted_tokens += 1
+        self.runner.rewind(sequence.slot, len(sequence.ids) - 1)
 
     def _advance(self, sequences: list[Sequence], logits: np.ndarray) -> None:
-        """Choose each row's next token from its logits `[rows, vocab]`."""
-        greedy = logits.argmax(axis=-1)
-        for row, sequence in enumerate(sequences):
-            with ending([sequence]):
-                sequence.push(int(greedy[row]) if sequence.sampler.is_plain_greedy else sequence.choose(logits[row]))
+        advance(sequences, logits)
+        self._counters.generated_tokens += len(sequences)
+
+    # ---- ends
 
     def _retire(self) -> None:
         """Free the slots of sequences that ended; the last rows move into the holes."""
         for sequence in self.active:
             if sequence.cancelled and sequence.finish_reason is None:
                 sequence.finish("cancelled")
+        if all(sequence.finish_reason is None for sequence in self.active):
+            return
+        filling = self.active.pop() if self._filling is not None else None
         slot = 0
         while slot < len(self.active):
             if self.active[slot].finish_reason is None:
                 slot += 1
                 continue
-            self.active[slot].slot = None
+            self._release(self.active[slot])
             last = self.active.pop()
             if slot < len(self.active):
                 self.active[slot] = last
                 if last.finish_reason is None:
-                    self.runner.copy(len(self.active), slot)
-                    last.slot = slot
+                    self._move(last, slot)
+        if filling is not None:
+            self._retire_filling(filling)
 
+    def _retire_filling(self, filling: Sequence) -> None:
+        if filling.finish_reason is not None:
+            self._filling = None
+            self._release(filling)
+            return
+        if filling.slot != len(self.active):
+            self._move(filling, len(self.active))
+        self.active.append(filling)
 
-@contextmanager
-def ending(sequences: list[Sequence]) -> Iterator[None]:
-    """End `sequences` with the error that is raised inside, and carry on."""
-    try:
-        yield
-    except Exception as error:
-        for sequence in sequences:
-            if sequence.finish_reason is None:
-                sequence.finish("error", error)
+    def _release(self, sequence: Sequence) -> None:
+        assert sequence.slot is not None and sequence.finish_reason is not None
+        self._counters.finished[sequence.finish_reason] += 1
+        self._prefixes.retire(sequence.slot)
+        sequence.slot = None
+
+    def _move(self, sequence: Sequence, slot: int) -> None:
+        assert sequence.slot is not None
+        self._prefixes.move(sequence.slot, slot)
+        sequence.slot = slot
 
 
 def little_padding(prompts: Items[np.ndarray]) -> bool:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from runtime.bundle import Bundle
-from runtime.errors import BundleError
+from runtime.errors import BundleError, InputError
 from runtime.generation.beams import search_beams
 from runtime.generation.config import GenerationConfig
 from runtime.generation.engine import Engine, Runner
+from runtime.generation.lookup import PromptLookup
 from runtime.generation.sampling import Sampler
 from runtime.generation.seq2seq import Seq2SeqRunner
 from runtime.generation.sequence import Generated, Sequence
@@ -60,9 +61,14 @@ class LanguageModel:
         source: Source = None,
     ) -> Sequence:
         """A sequence for the engine. row: which of `num_return_sequences` it is; each draws its own random numbers."""
+        lookup = None
+        if config.prompt_lookup_num_tokens is not None:
+            if not self.runner.rewinds:
+                raise InputError("prompt_lookup_num_tokens does not work with this model: its states cannot go back")
+            lookup = PromptLookup(config.prompt_lookup_num_tokens, config.max_matching_ngram_size, config.eos_token_ids)
         sampler = Sampler(config, self.runner.vocab_size, stream=(row,))
         stopping = Stopping(config, len(prompt_ids), decode, limit=self.runner.max_length)
-        return Sequence(prompt_ids, sampler, stopping, source)
+        return Sequence(prompt_ids, sampler, stopping, source, lookup)
 
     def generate(
         self,

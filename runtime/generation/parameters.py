@@ -34,7 +34,6 @@ UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "is_assistant": (False,),
     "low_memory": (False,),
     "max_cache_len": (),
-    "max_matching_ngram_size": (),
     "num_assistant_tokens": (20,),
     "num_assistant_tokens_schedule": ("constant",),
     "num_beam_groups": (1,),
@@ -44,7 +43,6 @@ UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "output_scores": (False,),
     "penalty_alpha": (0.0,),
     "prefill_chunk_size": (),
-    "prompt_lookup_num_tokens": (),
     "return_dict_in_generate": (False,),
     "speculation_type": (),
     "target_lookbehind": (10,),
@@ -100,12 +98,23 @@ def _check_counts(c: GenerationConfig) -> None:
     _require(c.num_beams >= 1, "num_beams", c.num_beams, "at least 1")
     _require(c.num_return_sequences >= 1, "num_return_sequences", c.num_return_sequences, "at least 1")
     _require(c.seed is None or c.seed >= 0, "seed", c.seed, "0 or more")
+    _require(c.logprobs is None or c.logprobs >= 0, "logprobs", c.logprobs, "0 (the token's own alone) or more")
+    for name in ("prompt_lookup_num_tokens", "max_matching_ngram_size"):
+        count = getattr(c, name)
+        _require(count is None or count > 0, name, count, "at least 1")
+    _check_strategies(c)
     if c.num_beams == 1 and not c.do_sample and c.num_return_sequences > 1:
         raise InputError(
             f"num_return_sequences={c.num_return_sequences} needs do_sample=True or num_beams: greedy has one answer"
         )
     if 1 < c.num_beams < c.num_return_sequences:
         raise InputError(f"num_return_sequences={c.num_return_sequences} is more than num_beams={c.num_beams}")
+
+
+def _check_strategies(c: GenerationConfig) -> None:
+    """What beam search does not go together with."""
+    if c.num_beams > 1 and c.prompt_lookup_num_tokens is not None:
+        raise InputError(f"prompt_lookup_num_tokens does not go with num_beams={c.num_beams}: leave one of them out")
 
 
 def _check_processors(c: GenerationConfig) -> None:

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from runtime.errors import InputError
 from runtime.generation.config import GenerationConfig
 from runtime.generation.logits import NEGATIVE_INFINITY, Scores, Tokens, softmax, top_indices
+from runtime.generation.logprobs import TokenLogprobs, token_logprobs
 from runtime.generation.processors import Rows, apply_processors, build_processors
 
 
@@ -73,17 +75,31 @@ class Sampler:
 
     config: the request's parameters. vocab_size: columns of the scores. rows: how many sequences it grows at once
     (`num_return_sequences`). Row i draws from stream (*stream, i) of `config.seed`.
+    settings: equal for samplers whose processors do the same, whatever their seeds.
     """
 
     def __init__(self, config: GenerationConfig, vocab_size: int, rows: int = 1, stream: Sequence[int] = ()) -> None:
         self.processors = build_processors(config, vocab_size)
         self.do_sample = config.do_sample
+        self.logprobs = config.logprobs
         self.generators = [random_stream(config.seed, *stream, row) for row in range(rows)] if self.do_sample else []
+        self.settings = msgspec.json.encode(msgspec.structs.replace(config, seed=None))
 
     @property
     def is_plain_greedy(self) -> bool:
         """Whether the choice is a bare argmax, which needs neither histories nor the scores on this side."""
-        return not self.processors and not self.do_sample
+        return not self.processors and not self.do_sample and self.logprobs is None
+
+    def process(self, rows: Rows, scores: Scores) -> Scores:
+        """`scores` `[rows, vocab]` after the request's processors; the argument itself is left as it was."""
+        return apply_processors(self.processors, rows, scores)
+
+    def pick(self, processed: Scores) -> tuple[int, TokenLogprobs | None]:
+        """The next token of the first row, from its processed scores `[vocab]`, and its log-probabilities if wanted."""
+        token = _draw(processed, self.generators[0]) if self.do_sample else int(processed.argmax())
+        if self.logprobs is None:
+            return token, None
+        return token, token_logprobs(processed, token, self.logprobs)
 
     def __call__(
         self,
@@ -97,7 +113,7 @@ class Sampler:
 
         `active` names the rows of the request that are given here when some have ended; None: all of them.
         """
-        processed = apply_processors(self.processors, Rows(histories, prompt_lengths, sources), scores)
+        processed = self.process(Rows(histories, prompt_lengths, sources), scores)
         if not self.do_sample:
             return greedy(processed)
         streams = self.generators if active is None else [self.generators[row] for row in active]

@@ -16,6 +16,7 @@ import onnxruntime as ort
 from runtime.bundle import CacheSpec, GraphSpec
 from runtime.errors import CapacityError
 from runtime.generation.slots import SlotRunner, bind_array
+from runtime.generation.statistics import Memory
 
 ROUND = 64
 
@@ -61,6 +62,16 @@ class CrossMemory:
             buffer[target] = buffer[source]
         self.mask[target] = self.mask[source]
 
+    def swap(self, one: int, other: int) -> None:
+        """Exchange the sources of two slots."""
+        for buffer in [*self.buffers.values(), self.mask]:
+            buffer[[one, other]] = buffer[[other, one]]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the memory as it is now."""
+        return sum(buffer.nbytes for buffer in self.buffers.values()) + self.mask.nbytes
+
 
 def grown(old: np.ndarray | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
     """Zeros of `shape` with `old` in their corner."""
@@ -75,6 +86,8 @@ def grown(old: np.ndarray | None, shape: tuple[int, ...], dtype: np.dtype[Any]) 
 
 class Seq2SeqRunner(SlotRunner):
     """Runs `encoder` and `decoder`. Not thread-safe: the engine owns it."""
+
+    rewinds = False  # what a slot holds depends on its source too
 
     def __init__(
         self,
@@ -125,13 +138,22 @@ class Seq2SeqRunner(SlotRunner):
         for begin, end in equal_runs(self.lengths[:rows]):
             zeros = np.zeros((end - begin, 1), np.int64)
             parts.append(self._run(begin, end, tokens[begin:end, None], self.lengths[begin:end], zeros)[:, 0])
-        self.lengths[:rows] += 1
+        self._count(tokens)
         return np.concatenate(parts)
 
-    def copy(self, source: int, target: int) -> None:
+    def memory(self) -> Memory:
+        """Bytes of keys and values, those of the sources included; no limit, for sources may have any length."""
+        return Memory(self.slots, self.max_length, self.cache.nbytes + self.cross.nbytes, None)
+
+    def copy(self, source: int, target: int, length: int | None = None) -> None:
         """Slot `target` becomes what `source` is, the source text included."""
-        super().copy(source, target)
+        super().copy(source, target, length)
         self.cross.copy(source, target)
+
+    def swap(self, one: int, other: int) -> None:
+        """Exchange two slots, the source texts included."""
+        super().swap(one, other)
+        self.cross.swap(one, other)
 
     def _bind_cache(self, binding: Any, begin: int, end: int, total: int | None = None) -> None:
         super()._bind_cache(binding, begin, end)

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Protocol
 
 import numpy as np
 
+from runtime.generation.logprobs import TokenLogprobs
+from runtime.generation.lookup import PromptLookup
 from runtime.generation.sampling import Sampler
 from runtime.generation.stopping import Stopping
 
 
 class Generated(Protocol):
-    """What generation gives for one sequence: all ids, those after the prompt, and why it ended."""
+    """What generation gives for one sequence: all ids, those after the prompt, and why it ended.
+
+    logprobs: of each token after the prompt; empty unless they were asked for.
+    """
 
     @property
     def ids(self) -> list[int]: ...
@@ -22,6 +29,8 @@ class Generated(Protocol):
     def tokens(self) -> list[int]: ...
     @property
     def finish_reason(self) -> str | None: ...
+    @property
+    def logprobs(self) -> list[TokenLogprobs]: ...
 
 
 class Sequence:
@@ -29,7 +38,7 @@ class Sequence:
 
     ids: prompt and generated tokens. slot: its row in the runner's memory, None while it waits and after it has ended.
     finish_reason: None while it runs, then "stop" (an end token), "stop_string", "length", "time", "cancelled" or
-    "error".
+    "error". lookup: proposes tokens for the model to verify, None without speculation.
     """
 
     def __init__(
@@ -38,18 +47,27 @@ class Sequence:
         sampler: Sampler,
         stopping: Stopping,
         source: Mapping[str, np.ndarray] | None = None,
+        lookup: PromptLookup | None = None,
     ) -> None:
         self.prompt_ids = prompt_ids
         self.source = source
+        self.source_ids = source_ids(source)
         self.ids: list[int] = prompt_ids.tolist()
+        # The same ids for arithmetic: turning the list into an array in every step would cost more than the step.
+        self._history = np.empty(max(stopping.max_length, len(prompt_ids)), np.int64)
+        self._history[: len(prompt_ids)] = prompt_ids
+        self.logprobs: list[TokenLogprobs] = []
         self.sampler = sampler
         self.stopping = stopping
+        self.lookup = lookup
         self.slot: int | None = None
         self.finish_reason: str | None = None
         self.error: BaseException | None = None
         self.cancelled = False
         self.done = threading.Event()
+        self._lock = threading.Lock()
         self._events: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._listener: Callable[[int | None], None] = self._events.put
 
     @property
     def prompt_length(self) -> int:
@@ -61,16 +79,18 @@ class Sequence:
         """The generated tokens."""
         return self.ids[self.prompt_length :]
 
-    def choose(self, scores: np.ndarray) -> int:
-        """The next token, given the logits `[vocab]` after the last one."""
-        read = source_ids(self.source)
-        sources = None if read is None else [read]
-        return int(self.sampler([self.ids], [self.prompt_length], scores[None], sources)[0])
+    @property
+    def history(self) -> np.ndarray:
+        """`ids` as int64 `[tokens]`, a view."""
+        return self._history[: len(self.ids)]
 
-    def push(self, token: int) -> None:
+    def push(self, token: int, logprobs: TokenLogprobs | None = None) -> None:
         """Append a token, and end if it was the last one."""
+        self._history[len(self.ids)] = token
         self.ids.append(token)
-        self._events.put(token)
+        if logprobs is not None:
+            self.logprobs.append(logprobs)
+        self._emit(token)
         reason = self.stopping.reason(self.ids)
         if reason is not None:
             self.finish(reason)
@@ -78,7 +98,7 @@ class Sequence:
     def finish(self, reason: str, error: BaseException | None = None) -> None:
         """End it, waking whoever waits."""
         self.finish_reason, self.error = reason, error
-        self._events.put(None)
+        self._emit(None)
         self.done.set()
 
     def cancel(self) -> None:
@@ -91,6 +111,49 @@ class Sequence:
             yield token
         if self.error is not None:
             raise self.error
+
+    async def async_events(self) -> AsyncIterator[int]:
+        """As `events`, for the running event loop. Leaving the loop early, or its task's end, cancels the sequence."""
+        loop = asyncio.get_running_loop()
+        arrived: asyncio.Queue[int | None] = asyncio.Queue()
+
+        def pass_on(token: int | None) -> None:
+            try:
+                loop.call_soon_threadsafe(arrived.put_nowait, token)
+            except RuntimeError:  # the loop is closed: nobody listens any more
+                self.cancel()
+
+        self._listen(pass_on)
+        try:
+            while (token := await arrived.get()) is not None:
+                yield token
+        finally:
+            if self.finish_reason is None:
+                self.cancel()
+        if self.error is not None:
+            raise self.error
+
+    def _emit(self, token: int | None) -> None:
+        with self._lock:
+            self._listener(token)
+
+    def _listen(self, listener: Callable[[int | None], None]) -> None:
+        """Send what has come so far, and all that comes, to `listener`."""
+        with self._lock:
+            while not self._events.empty():
+                listener(self._events.get_nowait())
+            self._listener = listener
+
+
+@contextmanager
+def ending(sequences: list[Sequence]) -> Iterator[None]:
+    """End `sequences` with the error that is raised inside, and carry on."""
+    try:
+        yield
+    except Exception as error:
+        for sequence in sequences:
+            if sequence.finish_reason is None:
+                sequence.finish("error", error)
 
 
 def source_ids(source: Mapping[str, np.ndarray] | None) -> np.ndarray | None:

@@ -16,6 +16,8 @@ import onnxruntime as ort
 
 from runtime.bundle import CacheSpec, GraphSpec
 from runtime.errors import CapacityError
+from runtime.generation.prefix import common
+from runtime.generation.statistics import Memory
 
 PREFILL_CHUNK = 512
 
@@ -68,19 +70,33 @@ class SlotCache:
         self.buffers = grown
         self.slots, self.length = slots, length
 
-    def copy(self, source: int, target: int, length: int) -> None:
-        """Copy the first `length` positions of a slot to another one."""
+    def copy(self, source: int, target: int, length: int, start: int = 0) -> None:
+        """Copy the positions from `start` to `length` of a slot to another one."""
         for buffer in self.buffers.values():
-            buffer[target, :, :length] = buffer[source, :, :length]
+            buffer[target, :, start:length] = buffer[source, :, start:length]
+
+    def swap(self, one: int, other: int, length: int) -> None:
+        """Exchange the first `length` positions of two slots."""
+        for buffer in self.buffers.values():
+            kept = buffer[one, :, :length].copy()
+            buffer[one, :, :length] = buffer[other, :, :length]
+            buffer[other, :, :length] = kept
+
+    def move(self, moves: Sequence[tuple[int, int, int]], length: int) -> None:
+        """Copy slot to slot, all at once: (source, target, first position that differs) up to `length`."""
+        for buffer in self.buffers.values():
+            parts = [buffer[source, :, start:length].copy() for source, _, start in moves]
+            for part, (_, target, start) in zip(parts, moves, strict=True):
+                buffer[target, :, start:length] = part
 
     def reorder(self, rows: Sequence[int], length: int) -> None:
         """Slot i becomes what slot `rows[i]` was (beam search), for the first `length` positions."""
-        moved = [(target, source) for target, source in enumerate(rows) if target != source]
-        if not moved:
-            return
-        targets, sources = (list(part) for part in zip(*moved, strict=True))
-        for buffer in self.buffers.values():
-            buffer[targets, :, :length] = buffer[sources, :, :length]
+        self.move([(source, target, 0) for target, source in enumerate(rows) if target != source], length)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the memory as it is now."""
+        return sum(buffer.nbytes for buffer in self.buffers.values())
 
 
 def _next_size(current: int, wanted: int, step: int, limit: int) -> int:
@@ -104,8 +120,11 @@ def reserve(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
 class SlotRunner:
     """Runs the one decoder graph over slot memory. Not thread-safe: the engine owns it.
 
-    lengths[i] is how many tokens slot i holds.
+    lengths[i] is how many tokens slot i holds, tokens[i] which ones; both stay when nobody uses the slot any more.
     """
+
+    rewinds = True  # a row can be cut at any length, and go on from there
+    lockstep = False  # rows of one step may have different lengths
 
     def __init__(
         self, session: ort.InferenceSession, graph: GraphSpec, spec: CacheSpec, slots: int, max_length: int
@@ -116,6 +135,8 @@ class SlotRunner:
         self.max_length = max_length
         self.slots = slots
         self.lengths = np.zeros(slots, np.int32)
+        self.tokens = np.zeros((slots, max_length), np.int32)
+        self._numbers = np.arange(slots)
         self._inputs = {spec.name for spec in graph.inputs}
         self._decode_bindings: dict[int, DecodeBinding] = {}
         logits = next(spec for spec in graph.outputs if spec.name == "logits")
@@ -126,13 +147,31 @@ class SlotRunner:
         if self.cache.ensure(slots, length):
             self._decode_bindings.clear()
 
+    @property
+    def allocated(self) -> int:
+        """Slots that have memory by now."""
+        return self.cache.slots
+
+    def memory(self) -> Memory:
+        """Bytes of keys and values, now and at most."""
+        return Memory(self.slots, self.max_length, self.cache.nbytes, self.cache.nbytes_limit)
+
+    def held(self, slot: int) -> np.ndarray:
+        """The tokens whose keys and values are in a slot, int32 `[tokens]`, a view."""
+        return self.tokens[slot, : self.lengths[slot]]
+
+    def rewind(self, slot: int, length: int) -> None:
+        """Keep the first `length` tokens of a slot."""
+        self.lengths[slot] = length
+
     def prefill(self, slot: int, input_ids: np.ndarray, start: int = 0) -> np.ndarray:
         """Write a prompt `[tokens]` into `slot` from position `start` on, in chunks; returns logits `[vocab]`."""
         for begin in range(0, len(input_ids), PREFILL_CHUNK):
             chunk = input_ids[begin : begin + PREFILL_CHUNK]
             past = start + begin
+            self.lengths[slot] = past  # what lies behind is overwritten, even by a run that fails
             logits = self._run(slot, slot + 1, chunk[None], np.array([past]), np.array([[len(chunk) - 1]]))
-            self.lengths[slot] = past + len(chunk)
+            self._hold(slot, past, chunk)
         last: np.ndarray = logits[0, 0]
         return last
 
@@ -143,8 +182,10 @@ class SlotRunner:
         for row, prompt in enumerate(prompts):
             input_ids[row, : len(prompt)] = prompt
         end = first_slot + len(prompts)
+        self.lengths[first_slot:end] = 0
         logits = self._run(first_slot, end, input_ids, np.zeros(len(prompts), int), lengths[:, None] - 1, lengths)
-        self.lengths[first_slot:end] = lengths
+        for row, prompt in enumerate(prompts):
+            self._hold(first_slot + row, 0, prompt)
         last: np.ndarray = logits[:, 0]
         return last
 
@@ -152,8 +193,21 @@ class SlotRunner:
         """Logits `[positions, vocab]` of one text through slot 0: at every position, or at those given."""
         self.reserve(1, len(input_ids))
         wanted = np.arange(len(input_ids)) if positions is None else positions
+        self.lengths[0] = 0
         logits: np.ndarray = self._run(0, 1, input_ids[None], np.array([0]), wanted[None])[0]
+        self._hold(0, 0, input_ids)
         return logits
+
+    def extend(self, slot: int, tokens: np.ndarray) -> np.ndarray:
+        """Append tokens `[n]` to a slot in one run; returns the logits after each, `[n, vocab]`.
+
+        One slot at a time: ONNX Runtime's operator takes several tokens behind a past for a batch of one alone.
+        """
+        past = int(self.lengths[slot])
+        logits = self._run(slot, slot + 1, tokens[None], np.array([past]), np.arange(len(tokens))[None])
+        self._hold(slot, past, tokens)
+        rows: np.ndarray = logits[0]
+        return rows
 
     def decode(self, tokens: np.ndarray) -> np.ndarray:
         """One token `[rows]` for each of the first slots; returns logits `[rows, vocab]`, valid until the next run."""
@@ -161,22 +215,55 @@ class SlotRunner:
         if rows not in self._decode_bindings:
             self._decode_bindings[rows] = DecodeBinding(self, rows)
         logits = self._decode_bindings[rows].run(tokens, self.lengths[:rows])
-        self.lengths[:rows] += 1
+        self._count(tokens)
         return logits
 
     def encode(self, slot: int, source: Mapping[str, np.ndarray]) -> None:
         """Decoder-only models have nothing to encode."""
         raise TypeError("a decoder-only model takes no source")
 
-    def copy(self, source: int, target: int) -> None:
-        """Slot `target` becomes what `source` is."""
-        self.cache.copy(source, target, int(self.lengths[source]))
-        self.lengths[target] = self.lengths[source]
+    def copy(self, source: int, target: int, length: int | None = None) -> None:
+        """Slot `target` becomes what `source` is, or the first `length` tokens of it."""
+        length = int(self.lengths[source]) if length is None else length
+        self.cache.copy(source, target, length)
+        self._hold(target, 0, self.tokens[source, :length])
+
+    def swap(self, one: int, other: int) -> None:
+        """Exchange two slots."""
+        pair, exchanged = [one, other], [other, one]
+        length = int(self.lengths[pair].max())
+        self.cache.swap(one, other, length)
+        self.tokens[pair, :length] = self.tokens[exchanged, :length]
+        self.lengths[pair] = self.lengths[exchanged]
 
     def reorder(self, rows: Sequence[int]) -> None:
-        """Slot i becomes what slot `rows[i]` was."""
-        self.cache.reorder(rows, int(self.lengths[: len(rows)].max()))
-        self.lengths[: len(rows)] = self.lengths[list(rows)]
+        """Slot i becomes what slot `rows[i]` was. Only what differs is copied: beams share all but their last tokens.
+
+        Rows must read the same source where there is one.
+        """
+        count, sources = len(rows), list(rows)
+        length = int(self.lengths[:count].max())
+        moves = [
+            (source, target, common(self.held(source), self.held(target)))
+            for target, source in enumerate(sources)
+            if target != source
+        ]
+        if moves:
+            self.cache.move(moves, length)
+            self.tokens[:count, :length] = self.tokens[sources, :length]
+            self.lengths[:count] = self.lengths[sources]
+
+    def _hold(self, slot: int, start: int, tokens: np.ndarray) -> None:
+        """The slot now holds `tokens` from `start` on, and nothing behind them."""
+        end = start + len(tokens)
+        self.tokens[slot, start:end] = tokens
+        self.lengths[slot] = end
+
+    def _count(self, tokens: np.ndarray) -> None:
+        """The first slots have taken one token each."""
+        lengths = self.lengths[: len(tokens)]
+        self.tokens[self._numbers[: len(tokens)], lengths] = tokens
+        lengths += 1
 
     def _run(
         self,

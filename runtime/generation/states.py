@@ -14,6 +14,7 @@ import onnxruntime as ort
 
 from runtime.bundle import CacheSpec, GraphSpec
 from runtime.errors import CapacityError
+from runtime.generation.statistics import Memory
 
 
 @dataclass
@@ -26,6 +27,9 @@ class Row:
 
 class StateRunner:
     """Runs `prefill` and `decode` over rows of states. Not thread-safe: the engine owns it."""
+
+    rewinds = False  # a state holds all of its past at once
+    lockstep = False
 
     def __init__(
         self,
@@ -86,9 +90,36 @@ class StateRunner:
         """Decoder-only models have nothing to encode."""
         raise TypeError("a decoder-only model takes no source")
 
-    def copy(self, source: int, target: int) -> None:
-        """Row `target` becomes what `source` is; states are never written in place, so sharing them is safe."""
+    def copy(self, source: int, target: int, length: int | None = None) -> None:
+        """Row `target` becomes what `source` is, whole; states are never written in place, so sharing is safe."""
         self.rows[target] = Row(self.rows[source].states, self.rows[source].length)
+
+    def swap(self, one: int, other: int) -> None:
+        """Exchange two rows."""
+        self.rows[one], self.rows[other] = self.rows[other], self.rows[one]
+
+    @property
+    def allocated(self) -> int:
+        """Rows; each takes memory when it is used."""
+        return self.slots
+
+    def held(self, slot: int) -> np.ndarray:
+        """Nothing that another prompt could go on from."""
+        return np.zeros(0, np.int32)
+
+    def rewind(self, slot: int, length: int) -> None:
+        """States cannot go back."""
+        raise TypeError("a state model's rows cannot be rewound")
+
+    def extend(self, slot: int, tokens: np.ndarray) -> np.ndarray:
+        """Append tokens `[n]` to a row, one by one; returns the logits after each, `[n, vocab]`."""
+        return np.stack([self._step(slot, int(token)) for token in tokens])
+
+    def memory(self) -> Memory:
+        """Bytes of the states that rows hold; their sizes follow from the model and the texts."""
+        held = {id(value): value for row in self.rows for value in row.states.values()}
+        allocated = sum(int(value.tensor_size_in_bytes()) for value in held.values())
+        return Memory(self.slots, self.max_length, allocated, None)
 
     def reorder(self, rows: Sequence[int]) -> None:
         """Row i becomes what row `rows[i]` was."""
