@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,14 +17,13 @@ from exporter.precision import PRECISIONS, Precision
 from exporter.source import Source, resolve_source
 from exporter.stages import Stages
 from exporter.tasks import TaskRow, resolve_task
-from exporter.validation.checks import Check, FailedValidationError, as_json, summary
+from exporter.validation.checks import Check, FailedValidationError, summary
 from runtime.bundle import MANIFEST_FILE, Manifest, encode, sha256
 from runtime.errors import ExportError
 
 DEFAULT_OPSET = 18
 # Triton's own ONNX Runtime backend builds older runtimes: see docker/README.md.
 OPSETS = range(18, 24)
-REPORT_FILE = "report.json"
 PACKAGES = ("onward", "torch", "transformers", "onnx", "onnxscript", "onnxruntime", "tokenizers")
 
 
@@ -82,7 +80,7 @@ def run_export(options: ExportOptions, stages: Stages | None = None) -> ExportRe
         manifest = job.write(checkpoint, staging)
         del checkpoint
         checks = job.validate(expected, staging / str(options.version)) if expected else []
-        manifest = job.finish(manifest, staging, checks)
+        manifest = job.finish(manifest, staging, checks, expected)
     return ExportResult(options.output / name, manifest, checks, stages.seconds)
 
 
@@ -123,10 +121,14 @@ class Job:
 
     def ask_source(self, checkpoint: Checkpoint) -> Any:
         """What the validation will expect."""
+        from exporter.report.observe import observe_source
         from exporter.validation.run import record_source
 
         with self.stages("ask the source model"):
-            return record_source(checkpoint)
+            expected = record_source(checkpoint)
+        with self.stages("observe the source"):
+            expected.facts = observe_source(checkpoint)
+        return expected
 
     def write(self, checkpoint: Checkpoint, staging: Path) -> Manifest:
         """Trace and write everything but the report and the hashes."""
@@ -144,16 +146,14 @@ class Job:
             raise FailedValidationError(checks)
         return checks
 
-    def finish(self, manifest: Manifest, staging: Path, checks: list[Check]) -> Manifest:
-        """Write the report, then the manifest with validation and hashes."""
+    def finish(self, manifest: Manifest, staging: Path, checks: list[Check], expected: Any = None) -> Manifest:
+        """Write the reports, then the manifest with validation and hashes."""
+        from exporter.report.build import write_reports
+
         bundle = staging / str(self.options.version)
+        with self.stages("report"):
+            write_reports(bundle, manifest, checks, self.stages.seconds, expected.facts if expected else None)
         with self.stages("seal"):
-            report = {
-                "manifest": json.loads(encode(manifest)),
-                "checks": as_json(checks),
-                "seconds": self.stages.seconds,
-            }
-            (bundle / REPORT_FILE).write_text(json.dumps(report, indent=2) + "\n")
             validation = summary(checks) if checks else {"passed": None, "reason": "--no-validate"}
             return seal(replace_manifest(manifest, validation=validation), bundle)
 

@@ -213,7 +213,19 @@ def generation_check(name: str, expected: list[Generated], found: list[list[int]
             details.append(f"token {place}: {tokens[place : place + 1]} instead of {item.tokens[place : place + 1]}")
     agreement = float(np.mean(shares))
     passed = not details if precision.exact else agreement >= precision.agreement
-    return Check("generation", name, passed, {"agreement": agreement, "ties": ties}, "; ".join(details[:2]))
+    figures = {"agreement": agreement, "ties": ties}
+    return Check("generation", name, passed, figures, "; ".join(details[:2]), curve=agreement_curve(expected, found))
+
+
+def agreement_curve(expected: list[Generated], found: list[list[int]]) -> list[float]:
+    """At index n: the share of texts, of those with as many tokens, whose first n + 1 tokens are all the source's."""
+    places = [first_difference(item.tokens, tokens) for item, tokens in zip(expected, found, strict=True)]
+    lengths = [len(item.tokens) for item in expected]
+    curve = []
+    for position in range(max(lengths)):
+        counted = [place for place, length in zip(places, lengths, strict=True) if length > position]
+        curve.append(float(np.mean([place is None or place > position for place in counted])))
+    return curve
 
 
 def first_difference(expected: list[int], found: list[int]) -> int | None:

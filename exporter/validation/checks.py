@@ -12,17 +12,25 @@ from exporter.precision import Precision
 from runtime.errors import ValidationError
 
 BLOCK = 64
+# Upper edges of the classes that errors are counted in, as powers of ten; the last class is open.
+ERROR_EXPONENTS = tuple(exponent / 2 for exponent in range(-18, 2))
 
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison. point: "inputs", "numerics", "generation" or "answers"; detail: the first difference."""
+    """One comparison. point: "inputs", "numerics", "generation", "answers" or "accuracy"; detail: the first difference.
+
+    errors: how often each size of error occurred, see `error_counts`; curve: at index n, the share of texts whose first
+    n + 1 generated tokens are all the source's. Both for the report, empty where they mean nothing.
+    """
 
     point: str
     name: str
     passed: bool
     figures: dict[str, float] = field(default_factory=dict)
     detail: str = ""
+    errors: list[int] = field(default_factory=list)
+    curve: list[float] = field(default_factory=list)
 
 
 def compare_logits(name: str, expected: np.ndarray, found: np.ndarray, precision: Precision) -> Check:
@@ -40,7 +48,21 @@ def compare_logits(name: str, expected: np.ndarray, found: np.ndarray, precision
         )
         if bad
     ]
-    return Check("numerics", name, not failed, figures, "; ".join(failed))
+    return Check("numerics", name, not failed, figures, "; ".join(failed), error_counts(expected, found))
+
+
+def error_counts(expected: np.ndarray, found: np.ndarray) -> list[int]:
+    """How many elements differ by how much, as a share of the largest: one count for each of `ERROR_EXPONENTS`.
+
+    The first holds everything up to its own size (zero too), the last everything above, NaN too.
+    """
+    scale = max(float(np.abs(expected).max(initial=0.0)), 1.0)
+    counts = np.zeros(len(ERROR_EXPONENTS), np.int64)
+    for cut in range(0, len(expected), BLOCK):
+        shares = np.abs(found[cut : cut + BLOCK].astype(np.float64) - expected[cut : cut + BLOCK]) / scale
+        places = np.searchsorted(10.0 ** np.array(ERROR_EXPONENTS[:-1]), shares.reshape(-1))
+        counts += np.bincount(places, minlength=len(counts))
+    return [int(count) for count in counts]
 
 
 def logit_figures(expected: np.ndarray, found: np.ndarray) -> dict[str, float]:

@@ -4,7 +4,7 @@ bundle's for batches of them, so that padding cannot leak."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 
 from exporter.loading import Checkpoint
 from exporter.precision import Precision
-from exporter.validation.checks import Check, compare_logits
+from exporter.validation.checks import Check, compare_logits, error_counts
 
 BATCHES = ((0,), (1, 2), (0, 1, 2, 3, 4))
 
@@ -72,7 +72,8 @@ def compare_rows(
             return Check("numerics", name, False, {}, f"shape {found.shape} instead of {expected.shape}")
     if pairs[0][0].ndim == 1:
         checks = [compare(name, expected[None], found[None], precision) for expected, found in pairs]
-        return next((check for check in checks if not check.passed), max(checks, key=lambda c: c.figures["error"]))
+        worst = next((check for check in checks if not check.passed), max(checks, key=lambda c: c.figures["error"]))
+        return replace(worst, errors=[sum(counts) for counts in zip(*(c.errors for c in checks), strict=True)])
     return compare(
         name,
         np.concatenate([expected for expected, _ in pairs]),
@@ -89,7 +90,8 @@ def compare_features(name: str, expected: np.ndarray, found: np.ndarray, precisi
     error = difference / max(float(np.abs(expected).max()), 1.0)
     passed = error <= precision.error
     detail = "" if passed else f"error {error:.1e} is over {precision.error:.0e}"
-    return Check("numerics", name, passed, {"max_abs": difference, "error": error, "distance": 1 - cosine}, detail)
+    figures = {"max_abs": difference, "error": error, "distance": 1 - cosine}
+    return Check("numerics", name, passed, figures, detail, error_counts(expected, found))
 
 
 __all__ = ["Reference", "compare_features", "compare_logits", "compare_outputs", "outputs_of"]

@@ -12,7 +12,7 @@ from transformers import pipeline as hf_pipeline
 from exporter.loading import Checkpoint
 from exporter.precision import Precision
 from exporter.quiet import quiet
-from exporter.validation.checks import Check, compare_logits
+from exporter.validation.checks import Check, compare_logits, error_counts
 from exporter.validation.vision import Reference, compare_outputs, images, outputs_of
 
 MOST = 20  # objects of an answer that are compared
@@ -62,7 +62,7 @@ def compare_boxes(name: str, expected: np.ndarray, found: np.ndarray, precision:
     error = float(np.abs(found - expected).max())
     passed = error <= precision.error
     detail = "" if passed else f"error {error:.1e} is over {precision.error:.0e}"
-    return Check("numerics", name, passed, {"error": error}, detail)
+    return Check("numerics", name, passed, {"error": error}, detail, error_counts(expected, found))
 
 
 def compare_objects(reference: Reference, pipe: Any, precision: Precision) -> Check:

@@ -10,6 +10,7 @@ from typing import Any
 from exporter.generation_config import resolve_generation
 from exporter.loading import Checkpoint
 from exporter.precision import PRECISIONS, Precision
+from exporter.report.observe import SourceFacts
 from exporter.seq2seq_tasks import resolve_tasks
 from exporter.validation import (
     captioning,
@@ -63,6 +64,7 @@ class Expectation:
     """What the source said, and what prepares its inputs.
 
     generation: the parameters that a generating checkpoint resolves to, which greedy probes alone would not tell apart.
+    facts: what the report tells of the source beyond that; None where no report is written.
     """
 
     task: str
@@ -70,6 +72,7 @@ class Expectation:
     tokenizer: Any
     processor: Any = None
     generation: dict[str, Any] | None = None
+    facts: SourceFacts | None = None
 
 
 def record_source(checkpoint: Checkpoint) -> Expectation:

@@ -82,6 +82,7 @@ def show_result(console: Console, result: ExportResult) -> None:
     for path in files_of(result.directory / str(manifest.version)):
         table.add_row(path.name, megabytes(path.stat().st_size))
     table.add_row("validation", validation_line(manifest.validation))
+    table.add_row("report", str(result.directory / str(manifest.version) / "report.html"))
     table.add_row("time", f"{sum(result.seconds.values()):.1f} s")
     console.print(table)
     question = EXAMPLES.get(manifest.task, '"I love this!"')

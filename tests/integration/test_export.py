@@ -18,7 +18,7 @@ from runtime import pipeline
 from runtime.bundle import Manifest, open_bundle, sha256
 from tests.integration.command import EXPORTER, Onward, assert_refused, process, tree
 
-COMMON = {"bundle.json", "config.json", "model.onnx", "model.onnx.data", "model.py", "report.json"}
+COMMON = {"bundle.json", "config.json", "model.onnx", "model.onnx.data", "model.py", "report.html", "report.json"}
 TOKENIZER = {"tokenizer.json", "tokenizer_config.json"}
 PAGE = 4096
 BOTH = pytest.mark.parametrize("kind", ["causal_lm", "classifier"])
@@ -109,7 +109,7 @@ def test_nothing_of_the_exporting_machine(bundle: Path, tmp_path_factory: pytest
     secrets = [Path.home(), Path(__file__).parents[2], sys.prefix, tmp_path_factory.getbasetemp(), socket.gethostname()]
     for path in [*bundle.iterdir(), bundle.parent / "config.pbtxt"]:
         content = path.read_bytes()
-        if path.name in ("bundle.json", "report.json"):
+        if path.name in ("bundle.json", "report.html", "report.json"):
             assert content.count(source) == 1
             content = content.replace(source, b"")
         for secret in (str(secret).encode() for secret in secrets):
@@ -238,7 +238,7 @@ def test_module_and_command_write_the_same(
     one, other = plain / "model_repository" / "my-model", tmp_path / "my-model"
     assert sorted(tree(one)) == sorted(tree(other))
     for path in (path for path in one.rglob("*") if path.is_file()):
-        if path.name not in ("bundle.json", "report.json"):
+        if path.name not in ("bundle.json", "report.html", "report.json"):
             assert path.read_bytes() == (other / path.relative_to(one)).read_bytes(), path.name
     assert comparable(one) == comparable(other)
 
@@ -246,7 +246,7 @@ def test_module_and_command_write_the_same(
 def comparable(model: Path) -> dict[str, Any]:
     """bundle.json without the time of the export."""
     manifest: dict[str, Any] = json.loads((model / "1" / "bundle.json").read_text())
-    del manifest["provenance"]["created"], manifest["files"]["report.json"]
+    del manifest["provenance"]["created"], manifest["files"]["report.json"], manifest["files"]["report.html"]
     return manifest
 
 

@@ -1,0 +1,1 @@
+"""What an export leaves for people, `report.html`, one file that reads offline; the same figures in `report.json`."""

@@ -1,0 +1,139 @@
+"""`report.html`: one file without scripts or anything from elsewhere, in light and dark, for desks and phones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from exporter.report import plots
+
+TEMPLATE = "report.html.jinja"
+POINTS = {
+    "inputs": "Does the runtime feed the model what Hugging Face feeds it?",
+    "numerics": "Are the numbers the same?",
+    "generation": "Are the same tokens generated?",
+    "answers": "Does the pipeline say the same?",
+    "accuracy": "Is it as good on your data?",
+}
+
+
+def render(report: Mapping[str, Any]) -> str:
+    """The page for what `build_report` gave."""
+    environment = Environment(
+        loader=PackageLoader("exporter.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"size": size, "figure": figure, "duration": duration, "words": words}
+    return environment.get_template(TEMPLATE).render(**view(report)) + "\n"
+
+
+def view(report: Mapping[str, Any]) -> dict[str, Any]:
+    """What the template shows, in the order of the page."""
+    manifest = report["manifest"]
+    layers = report.get("layers", [])
+    return {
+        "manifest": manifest,
+        "verdict": verdict(report["checks"]),
+        "cards": cards(report),
+        "groups": groups(report["checks"]),
+        "accuracy": report["accuracy"],
+        "histograms": {name: Markup(plots.error_histogram(counts)) for name, counts in report["errors"].items()},
+        "layers": Markup(plots.layer_errors(layers)) if layers else "",
+        "layers_of": report.get("layers_of", ""),
+        "curves": {name: Markup(plots.agreement(curve)) for name, curve in report["agreement"].items()},
+        "latency": report.get("latency", []),
+        "problems": report.get("problems", {}),
+        "machine": report["machine"],
+        "busy": (report["machine"]["load"] or 0) > report["machine"]["threads"] + 0.5,
+        "maps": {name: precision_map(graph["operators"]) for name, graph in report["graphs"].items()},
+        "graphs": report["graphs"],
+        "weights": with_shares(report["weights"]),
+        "sizes": report["sizes"],
+        "seconds": with_shares(report["seconds"]),
+        "total_seconds": sum(report["seconds"].values()),
+    }
+
+
+def verdict(checks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One sentence on top: whether it passed, and what that means."""
+    if not checks:
+        return {"state": "unknown", "text": "Not validated: exported with --no-validate."}
+    failed = [check for check in checks if not check["passed"]]
+    if failed:
+        return {"state": "bad", "text": f"{len(failed)} of {len(checks)} checks failed."}
+    return {"state": "good", "text": f"Answers like its source model: all {len(checks)} checks passed."}
+
+
+def cards(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """(title, figure, explanation) of what matters first; only what was measured."""
+    checks = report["checks"]
+    found = [("On disk", size(sum(report["sizes"].values())), "graphs and weights")]
+    errors = [check["figures"]["error"] for check in checks if "error" in check["figures"]]
+    if errors:
+        found.append(("Largest error", f"{max(errors):.1e}", "of any output, as a share of the largest value"))
+    top = [check["figures"]["top1"] for check in checks if "top1" in check["figures"]]
+    if top:
+        found.append(("Top-1 agreement", f"{min(top):.1%}", "positions with the source's best answer, worst check"))
+    same = [check["figures"]["agreement"] for check in checks if "agreement" in check["figures"]]
+    if same:
+        found.append(("Same answers", f"{min(same):.0%}", "generated tokens or answers, worst check"))
+    ratios = [row["ratio"] for row in report.get("latency", []) if row["ratio"]]
+    if ratios:
+        found.append(("Speed", f"{ratios[-1]:.1f}×", f"the source in torch, {report['latency'][-1]['workload']}"))
+    return found
+
+
+def groups(checks: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, list[Mapping[str, Any]]]]:
+    """(point, the question it answers, its checks)."""
+    there = {check["point"] for check in checks}
+    points = [*(point for point in POINTS if point in there), *sorted(there - set(POINTS))]
+    return [(point, POINTS.get(point, ""), [check for check in checks if check["point"] == point]) for point in points]
+
+
+def precision_map(operators: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A table of operators by type: `types`, and `rows` of (operator, count by type, how full each cell is)."""
+    types = list(dict.fromkeys(entry["type"] for entry in operators))
+    names = dict.fromkeys(entry["op"] for entry in operators)
+    counts = {(entry["op"], entry["type"]): entry["count"] for entry in operators}
+    most = max(counts.values(), default=1)
+    rows = []
+    for name in sorted(names, key=lambda op: -sum(counts.get((op, kind), 0) for kind in types)):
+        cells = [counts.get((name, kind), 0) for kind in types]
+        rows.append((name, [(count, round(0.08 + 0.5 * (count / most) ** 0.5, 2) if count else 0) for count in cells]))
+    return {"types": types, "rows": rows}
+
+
+def with_shares(values: Mapping[str, float]) -> list[tuple[str, float, float]]:
+    """(name, value, per cent of the largest)."""
+    most = max(values.values(), default=0) or 1
+    return [(name, value, 100 * value / most) for name, value in values.items()]
+
+
+def size(count: float) -> str:
+    """Bytes for people."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.2f} GB"
+
+
+def duration(milliseconds: float) -> str:
+    """Milliseconds for people."""
+    return f"{milliseconds / 1000:.2f} s" if milliseconds >= 1000 else f"{milliseconds:.2f} ms"
+
+
+def figure(value: float) -> str:
+    """A number of a check."""
+    return f"{value:.4g}" if value == 0 or abs(value) >= 1e-3 else f"{value:.1e}"
+
+
+def words(name: str) -> str:
+    """`max_abs` -> `max abs`."""
+    return name.replace("_", " ")
