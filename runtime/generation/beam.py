@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 from runtime.errors import InputError
 from runtime.generation.config import GenerationConfig
 from runtime.generation.logits import Scores, Tokens, log_softmax, top_indices
+from runtime.generation.logprobs import TokenLogprobs, token_logprobs
 from runtime.generation.processors import Rows, apply_processors, build_processors
 from runtime.generation.sampling import random_stream, sample_without_replacement
 from runtime.generation.stopping import Decode, FinishReason, Stopping
 
+Mask = NDArray[np.bool_]
+Trail = list[TokenLogprobs]
 OUT_OF_THE_RACE = np.float32(-1.0e9)  # HF's penalty; finite, so that a hopeless beam still has an order
 
 
@@ -67,6 +70,8 @@ class BeamSearch:
         self.finished_lengths = np.full(self.beams, self.length)
         self.finished_scores = np.full(self.beams, OUT_OF_THE_RACE, np.float32)
         self.is_finished = np.zeros(self.beams, np.bool_)
+        self.running_trails: list[Trail] = [[] for _ in range(self.beams)]
+        self.finished_trails: list[Trail] = [[] for _ in range(self.beams)]
         self.done = False
 
     @property
@@ -83,21 +88,34 @@ class BeamSearch:
         """
         if self.done:
             raise RuntimeError("the beam search is done: take its result")
-        values, origins, tokens = self._choose(self._accumulate(logits))
+        processed = self._process(logits)
+        values, origins, tokens = self._choose((processed + self.running_scores[:, None]).reshape(-1))
+        trails = self._trails(processed, origins, tokens)
         candidates = self.running[origins]
         candidates[:, self.length] = tokens
         ended = self.stopping.ended(list(candidates[:, : self.length + 1]))
-        next_beams = self._go_on(candidates, values, ended)
-        self._collect(candidates, values, ended)
+        next_beams = self._go_on(candidates, values, ended, trails)
+        self._collect(candidates, values, ended, trails)
         self.length += 1
         self.done = not self._may_improve() or bool(ended.all()) or self._is_full()
         return tokens[next_beams], origins[next_beams], self.done
 
-    def _accumulate(self, logits: Scores) -> Scores:
-        """Scores of every continuation of every beam: `[num_beams * vocab]`."""
+    def _process(self, logits: Scores) -> Scores:
+        """Log-probabilities of every continuation of every beam, after the processors: `[num_beams, vocab]`."""
         scores = np.broadcast_to(log_softmax(np.asarray(logits, np.float32)), (self.beams, self.vocab_size))
         rows = Rows(list(self.sequences), [self.prompt_length] * self.beams, self.sources)
-        return np.asarray(apply_processors(self.processors, rows, scores) + self.running_scores[:, None]).reshape(-1)
+        return apply_processors(self.processors, rows, scores)
+
+    def _trails(self, processed: Scores, origins: Tokens, tokens: Tokens) -> list[Trail]:
+        """The candidates' log-probabilities, token by token; empty lists unless they are asked for."""
+        count = self.config.logprobs
+        if count is None:
+            return [[]] * len(tokens)
+        logarithms = log_softmax(processed)
+        return [
+            [*self.running_trails[origin], token_logprobs(logarithms[origin], token, count)]
+            for origin, token in zip(origins.tolist(), tokens.tolist(), strict=True)
+        ]
 
     def _choose(self, accumulated: Scores) -> tuple[Scores, Tokens, Tokens]:
         """Scores, beams and tokens of the candidates, best first (in order of drawing when sampling)."""
@@ -108,14 +126,15 @@ class BeamSearch:
             chosen = sample_without_replacement(accumulated, count, self.generator)
         return accumulated[chosen], chosen // self.vocab_size, chosen % self.vocab_size
 
-    def _go_on(self, candidates: Tokens, values: Scores, ended: NDArray[np.bool_]) -> Tokens:
+    def _go_on(self, candidates: Tokens, values: Scores, ended: Mask, trails: list[Trail]) -> Tokens:
         """Keep the best candidates that have not ended as the running beams; returns which they are."""
         open_values = values + _handicap(ended)
         best = top_indices(open_values, self.beams)
         self.running, self.running_scores = candidates[best], open_values[best]
+        self.running_trails = [trails[place] for place in best]
         return best
 
-    def _collect(self, candidates: Tokens, values: Scores, ended: NDArray[np.bool_]) -> None:
+    def _collect(self, candidates: Tokens, values: Scores, ended: Mask, trails: list[Trail]) -> None:
         """Take ended candidates among the first `num_beams` into the finished ones if they are better."""
         taken = ended & (np.arange(len(ended)) < self.beams)
         normalized = values / self._length_norm(self.length + 1) + _handicap(~taken)
@@ -125,6 +144,8 @@ class BeamSearch:
         self.finished_lengths = np.concatenate([self.finished_lengths, lengths])[best]
         self.finished_scores = np.concatenate([self.finished_scores, normalized])[best]
         self.is_finished = np.concatenate([self.is_finished, taken])[best]
+        everyone = [*self.finished_trails, *trails]
+        self.finished_trails = [everyone[place] for place in best]
 
     def _length_norm(self, length: int) -> np.float32:
         return np.float32((length - self.prompt_length) ** self.config.length_penalty)
@@ -152,6 +173,10 @@ class BeamSearch:
     def scores(self) -> list[float]:
         """Of each result: sum of log-probabilities over length^length_penalty; HF's `sequences_scores`."""
         return [float(score) for score in self.finished_scores[: self.config.num_return_sequences]]
+
+    def logprobs(self) -> list[list[TokenLogprobs]]:
+        """Of each result's tokens, normalised after the processors; empty lists unless `logprobs` was set."""
+        return self.finished_trails[: self.config.num_return_sequences]
 
     def finish_reasons(self) -> list[FinishReason]:
         """Why each result ended."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runtime.generation.logits import Scores, log_softmax, top_indices
+from runtime.generation.logits import Scores, top_indices
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,7 @@ class TokenLogprobs:
     top: list[tuple[int, float]]
 
 
-def token_logprobs(scores: Scores, token: int, count: int) -> TokenLogprobs:
-    """scores: processed scores `[vocab]` float32. count: alternatives, 0 for none."""
-    logarithms = log_softmax(scores)
+def token_logprobs(logarithms: Scores, token: int, count: int) -> TokenLogprobs:
+    """logarithms: the log-softmax of processed scores, `[vocab]` float32. count: alternatives, 0 for none."""
     best = top_indices(logarithms, count).tolist() if count else []
     return TokenLogprobs(token, float(logarithms[token]), [(i, float(logarithms[i])) for i in best])

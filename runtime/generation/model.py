@@ -77,13 +77,13 @@ class LanguageModel:
         decode: Callable[[list[int]], str] | None = None,
         sources: Sources = None,
     ) -> list[list[Generated]]:
-        """`num_return_sequences` sequences for each prompt `[tokens]`: beams prompt by prompt, others in one run.
+        """`num_return_sequences` sequences for each prompt `[tokens]`, in as few runs as there are slots for.
 
         sources: for encoder–decoders, what the encoder reads for each prompt, arrays `[1, ...]` by input name.
         """
-        pairs = list(zip(prompts, sources or [None] * len(prompts), strict=True))
         if config.num_beams > 1:
-            return [[*search_beams(self.engine, prompt, config, decode, source)] for prompt, source in pairs]
+            return [[*group] for group in search_beams(self.engine, prompts, config, decode, sources)]
+        pairs = list(zip(prompts, sources or [None] * len(prompts), strict=True))
         groups = [
             [self.request(prompt, config, decode, row, source) for row in range(config.num_return_sequences)]
             for prompt, source in pairs

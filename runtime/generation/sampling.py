@@ -15,7 +15,7 @@ import numpy as np
 
 from runtime.errors import InputError
 from runtime.generation.config import GenerationConfig
-from runtime.generation.logits import NEGATIVE_INFINITY, Scores, Tokens, softmax, top_indices
+from runtime.generation.logits import NEGATIVE_INFINITY, Scores, Tokens, log_softmax, softmax, top_indices
 from runtime.generation.logprobs import TokenLogprobs, token_logprobs
 from runtime.generation.processors import Rows, apply_processors, build_processors
 
@@ -99,7 +99,7 @@ class Sampler:
         token = _draw(processed, self.generators[0]) if self.do_sample else int(processed.argmax())
         if self.logprobs is None:
             return token, None
-        return token, token_logprobs(processed, token, self.logprobs)
+        return token, token_logprobs(log_softmax(processed), token, self.logprobs)
 
     def __call__(
         self,

@@ -15,7 +15,7 @@ import onnxruntime as ort
 
 from runtime.bundle import CacheSpec, GraphSpec
 from runtime.errors import CapacityError
-from runtime.generation.slots import SlotRunner, bind_array
+from runtime.generation.slots import DecodeBinding, SlotRunner, bind_array
 from runtime.generation.statistics import Memory
 
 ROUND = 64
@@ -127,19 +127,26 @@ class Seq2SeqRunner(SlotRunner):
         return super().prefill_together(first_slot, prompts)
 
     def decode(self, tokens: np.ndarray) -> np.ndarray:
-        """One token `[rows]` for each of the first slots; returns logits `[rows, vocab]`.
+        """One token `[rows]` for each of the first slots; returns logits `[rows, vocab]`, valid until the next run.
 
         Where rows step together, neighbours of equal length share a run.
         """
-        if not self.lockstep:
+        lengths = self.lengths[: len(tokens)]
+        if not self.lockstep or (lengths == lengths[0]).all():
             return super().decode(tokens)
-        rows = len(tokens)
         parts = []
-        for begin, end in equal_runs(self.lengths[:rows]):
+        for begin, end in equal_runs(lengths):
             zeros = np.zeros((end - begin, 1), np.int64)
-            parts.append(self._run(begin, end, tokens[begin:end, None], self.lengths[begin:end], zeros)[:, 0])
+            parts.append(self._run(begin, end, tokens[begin:end, None], lengths[begin:end], zeros)[:, 0])
         self._count(tokens)
         return np.concatenate(parts)
+
+    def _decode_binding(self, rows: int) -> DecodeBinding:
+        binding = super()._decode_binding(rows)
+        if "decoder_attention_mask" in self._inputs:  # as long as the text, so it cannot be bound once
+            total = int(self.lengths[:rows].max()) + 1
+            binding.binding.bind_cpu_input("decoder_attention_mask", np.ones((rows, total), np.int64))
+        return binding
 
     def memory(self) -> Memory:
         """Bytes of keys and values, those of the sources included; no limit, for sources may have any length."""

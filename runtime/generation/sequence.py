@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -112,7 +112,7 @@ class Sequence:
         if self.error is not None:
             raise self.error
 
-    async def async_events(self) -> AsyncIterator[int]:
+    async def async_events(self) -> AsyncGenerator[int, None]:
         """As `events`, for the running event loop. Leaving the loop early, or its task's end, cancels the sequence."""
         loop = asyncio.get_running_loop()
         arrived: asyncio.Queue[int | None] = asyncio.Queue()

@@ -9,7 +9,7 @@ straight into its slot.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime as ort
@@ -20,6 +20,15 @@ from runtime.generation.prefix import common
 from runtime.generation.statistics import Memory
 
 PREFILL_CHUNK = 512
+
+
+class Move(NamedTuple):
+    """Positions [start, end) of one slot that another one is to hold."""
+
+    source: int
+    target: int
+    start: int
+    end: int
 
 
 class SlotCache:
@@ -82,16 +91,12 @@ class SlotCache:
             buffer[one, :, :length] = buffer[other, :, :length]
             buffer[other, :, :length] = kept
 
-    def move(self, moves: Sequence[tuple[int, int, int]], length: int) -> None:
-        """Copy slot to slot, all at once: (source, target, first position that differs) up to `length`."""
+    def move(self, moves: Sequence[Move]) -> None:
+        """Copy between slots, all at once: no move sees what another one wrote."""
         for buffer in self.buffers.values():
-            parts = [buffer[source, :, start:length].copy() for source, _, start in moves]
-            for part, (_, target, start) in zip(parts, moves, strict=True):
-                buffer[target, :, start:length] = part
-
-    def reorder(self, rows: Sequence[int], length: int) -> None:
-        """Slot i becomes what slot `rows[i]` was (beam search), for the first `length` positions."""
-        self.move([(source, target, 0) for target, source in enumerate(rows) if target != source], length)
+            parts = [buffer[move.source, :, move.start : move.end].copy() for move in moves]
+            for part, move in zip(parts, moves, strict=True):
+                buffer[move.target, :, move.start : move.end] = part
 
     @property
     def nbytes(self) -> int:
@@ -212,9 +217,7 @@ class SlotRunner:
     def decode(self, tokens: np.ndarray) -> np.ndarray:
         """One token `[rows]` for each of the first slots; returns logits `[rows, vocab]`, valid until the next run."""
         rows = len(tokens)
-        if rows not in self._decode_bindings:
-            self._decode_bindings[rows] = DecodeBinding(self, rows)
-        logits = self._decode_bindings[rows].run(tokens, self.lengths[:rows])
+        logits = self._decode_binding(rows).run(tokens, self.lengths[:rows])
         self._count(tokens)
         return logits
 
@@ -241,17 +244,22 @@ class SlotRunner:
 
         Rows must read the same source where there is one.
         """
-        count, sources = len(rows), list(rows)
-        length = int(self.lengths[:count].max())
-        moves = [
-            (source, target, common(self.held(source), self.held(target)))
-            for target, source in enumerate(sources)
-            if target != source
-        ]
+        sources = list(rows)
+        moves = [self._move(source, target) for target, source in enumerate(sources) if target != source]
         if moves:
-            self.cache.move(moves, length)
-            self.tokens[:count, :length] = self.tokens[sources, :length]
-            self.lengths[:count] = self.lengths[sources]
+            self.cache.move(moves)
+            length = int(self.lengths[sources].max())
+            self.tokens[: len(sources), :length] = self.tokens[sources, :length]
+            self.lengths[: len(sources)] = self.lengths[sources]
+
+    def _move(self, source: int, target: int) -> Move:
+        return Move(source, target, common(self.held(source), self.held(target)), int(self.lengths[source]))
+
+    def _decode_binding(self, rows: int) -> DecodeBinding:
+        """What a step of `rows` rows runs with, made once."""
+        if rows not in self._decode_bindings:
+            self._decode_bindings[rows] = DecodeBinding(self, rows)
+        return self._decode_bindings[rows]
 
     def _hold(self, slot: int, start: int, tokens: np.ndarray) -> None:
         """The slot now holds `tokens` from `start` on, and nothing behind them."""

@@ -10,6 +10,7 @@ from runtime.generation.model import DEFAULT_SLOTS, LanguageModel, as_ids, open_
 from runtime.images import ImageProcessor, load_image
 from runtime.pipelines.base import Pipeline
 from runtime.pipelines.text2text_generation import start_token
+from runtime.pipelines.token_logprobs import logprob_extras, logprobs_of
 from runtime.pipelines.vision import refuse_unknown
 from runtime.tokenizer import Tokenizer
 
@@ -46,8 +47,9 @@ class ImageToTextPipeline(Pipeline):
 
     def postprocess(self, model_outputs: dict[str, Any]) -> list[dict[str, Any]]:
         """Ids -> `[{"generated_text"}]`."""
-        ids = model_outputs["output_ids"]
-        return [{"generated_text": self.tokenizer.decode(one, skip_special_tokens=True)} for one in ids]
+        texts = [self.tokenizer.decode(one, skip_special_tokens=True) for one in model_outputs["output_ids"]]
+        extra = logprob_extras(self.tokenizer, model_outputs, len(texts))
+        return [{"generated_text": text, **more} for text, more in zip(texts, extra, strict=True)]
 
     def close(self) -> None:
         """Stop the engine's thread."""
@@ -82,7 +84,7 @@ class ImageToTextPipeline(Pipeline):
         config = resolve(self.manifest.generation, **kwargs)
         start = as_ids([start_token(config)])
         groups = self.model.generate([start] * len(items), config, self._decode_raw, items)
-        return [{"output_ids": [sequence.ids for sequence in group]} for group in groups]
+        return [{"output_ids": [one.ids for one in group], **logprobs_of(group, config)} for group in groups]
 
     def _decode_raw(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)

@@ -13,6 +13,7 @@ from runtime.errors import InputError
 from runtime.generation.config import GenerationConfig, resolve
 from runtime.generation.model import DEFAULT_SLOTS, LanguageModel, as_ids, open_runner
 from runtime.pipelines.base import Pipeline
+from runtime.pipelines.token_logprobs import logprob_extras, logprobs_of
 from runtime.tokenizer import Tokenizer
 
 TOKENIZER_ARGUMENTS = ("truncation", "padding", "add_special_tokens")
@@ -66,15 +67,12 @@ class Text2TextGenerationPipeline(Pipeline):
         self, model_outputs: dict[str, Any], return_type: str = "text", clean_up_tokenization_spaces: bool = False
     ) -> list[dict[str, Any]]:
         """Ids -> `[{"generated_text"}]`, or `[{"generated_token_ids"}]` with `return_tensors=True`."""
+        sequences = model_outputs["output_ids"]
+        pairs = list(zip(sequences, logprob_extras(self.tokenizer, model_outputs, len(sequences)), strict=True))
         if return_type == "tensors":
-            return [{f"{self.return_name}_token_ids": ids} for ids in model_outputs["output_ids"]]
-        texts = [
-            self.tokenizer.decode(
-                ids, skip_special_tokens=True, clean_up_tokenization_spaces=clean_up_tokenization_spaces
-            )
-            for ids in model_outputs["output_ids"]
-        ]
-        return [{f"{self.return_name}_text": text} for text in texts]
+            return [{f"{self.return_name}_token_ids": ids, **extra} for ids, extra in pairs]
+        options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": clean_up_tokenization_spaces}
+        return [{f"{self.return_name}_text": self.tokenizer.decode(ids, **options), **extra} for ids, extra in pairs]
 
     def close(self) -> None:
         """Stop the engine's thread."""
@@ -118,7 +116,7 @@ class Text2TextGenerationPipeline(Pipeline):
         config = resolve(self.generation, **kwargs)
         start = as_ids([start_token(config)])
         groups = self.model.generate([start] * len(items), config, self._decode_raw, items)
-        return [{"output_ids": [sequence.ids for sequence in group]} for group in groups]
+        return [{"output_ids": [one.ids for one in group], **logprobs_of(group, config)} for group in groups]
 
     def _decode_raw(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)

@@ -20,6 +20,7 @@ from runtime.generation.model import DEFAULT_SLOTS, LanguageModel, as_ids, open_
 from runtime.generation.stream import TextStream
 from runtime.pipelines.base import Pipeline, check_tokenizer_arguments
 from runtime.pipelines.chat import Chat, as_chat, find_chats
+from runtime.pipelines.token_logprobs import logprob_extras, logprobs_of
 from runtime.tokenizer import DecodeStream, Tokenizer
 
 TOKENIZER_ARGUMENTS = ("add_special_tokens", "padding", "truncation")
@@ -111,12 +112,16 @@ class TextGenerationPipeline(Pipeline):
         continue_final_message: bool | None = None,
         skip_special_tokens: bool | None = None,
     ) -> list[dict[str, Any]]:
-        """Ids -> `[{"generated_text"}]`, or `[{"generated_token_ids"}]` with `return_tensors=True`."""
+        """Ids -> `[{"generated_text"}]`, or `[{"generated_token_ids"}]` with `return_tensors=True`.
+
+        With `logprobs=` each record also has "logprobs": see `runtime.pipelines.token_logprobs`.
+        """
         prompt, prompt_length = model_outputs["prompt_text"], model_outputs["prompt_length"]
         records: list[dict[str, Any]] = []
-        for ids in model_outputs["generated_sequence"]:
+        sequences = model_outputs["generated_sequence"]
+        for ids, extra in zip(sequences, logprob_extras(self.tokenizer, model_outputs, len(sequences)), strict=True):
             if return_type == "tensors":
-                records.append({"generated_token_ids": ids})
+                records.append({"generated_token_ids": ids, **extra})
                 continue
             text = self.tokenizer.decode(
                 ids[prompt_length:],
@@ -124,7 +129,7 @@ class TextGenerationPipeline(Pipeline):
                 clean_up_tokenization_spaces=clean_up_tokenization_spaces,
             )
             full = full_text(prompt, text, continue_final_message) if return_type == "full_text" else text
-            records.append({"generated_text": full})
+            records.append({"generated_text": full, **extra})
         return records
 
     def close(self) -> None:
@@ -187,6 +192,7 @@ class TextGenerationPipeline(Pipeline):
         groups = self.model.generate(prompts, config, self._decode_raw)
         return [
             {
+                **logprobs_of(group, config),
                 "generated_sequence": [sequence.ids for sequence in group],
                 "finish_reasons": [sequence.finish_reason for sequence in group],
                 # An empty prompt is started with the bos token, which then counts as generated, as in HF.

@@ -13,7 +13,7 @@ from runtime.bundle import CacheSpec, open_bundle
 from runtime.errors import CapacityError
 from runtime.generation import slots as slots_module
 from runtime.generation.model import open_runner
-from runtime.generation.slots import SlotCache, SlotRunner
+from runtime.generation.slots import Move, SlotCache, SlotRunner
 
 CONTEXT, VOCAB = 256, 2048
 CLOSE: dict[str, Any] = {"rtol": 0, "atol": 1e-4}  # of logits that spread over tens
@@ -115,8 +115,8 @@ def test_refused_memory_leaves_everything_as_it_was(monkeypatch: pytest.MonkeyPa
         np.testing.assert_array_equal(buffer, content)
 
 
-def test_copy_and_reorder() -> None:
-    """Only the first positions move; a permutation, a broadcast of one row, and rows that stay."""
+def test_copy_and_move() -> None:
+    """Only the positions that were named move; a permutation, a broadcast of one row, and rows that stay."""
     cache = filled(4)
     before = {name: buffer.copy() for name, buffer in cache.buffers.items()}
     cache.copy(2, 0, 5)
@@ -125,9 +125,10 @@ def test_copy_and_reorder() -> None:
         np.testing.assert_array_equal(buffer[0, :, 5:], before[name][0, :, 5:])
     for rows in ([1, 0, 2, 3], [2, 2, 2, 2], [0, 1, 2, 3], [3, 0, 1, 2], [1, 1]):
         cache = filled(4)
-        cache.reorder(rows, 7)
+        cache.move([Move(source, target, 2, 7) for target, source in enumerate(rows) if source != target])
         for name, buffer in cache.buffers.items():
-            np.testing.assert_array_equal(buffer[: len(rows), :, :7], before[name][rows, :, :7])
+            np.testing.assert_array_equal(buffer[: len(rows), :, 2:7], before[name][rows, :, 2:7])
+            np.testing.assert_array_equal(buffer[:, :, :2], before[name][:, :, :2])
             np.testing.assert_array_equal(buffer[:, :, 7:], before[name][:, :, 7:])
 
 
