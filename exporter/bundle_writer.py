@@ -15,6 +15,9 @@ from exporter.image_processor import describe_image_processor, save_image_proces
 from exporter.languages import language_table
 from exporter.loading import Checkpoint
 from exporter.passes import strip_metadata, transposed_weights
+from exporter.quantization.feeds import probe_feeds
+from exporter.quantization.probe import GraphProbe
+from exporter.quantization.request import Request
 from exporter.save import save_graphs
 from exporter.sentences import sentence_facts
 from exporter.seq2seq_tasks import resolve_tasks
@@ -32,22 +35,38 @@ if TYPE_CHECKING:
 PASSES = (transposed_weights, strip_metadata)
 
 
-def write_bundle(job: Job, checkpoint: Checkpoint, staging: Path) -> Manifest:
-    """Trace `checkpoint` and write `staging/config.pbtxt` and `staging/<version>/`."""
-    bundle = staging / str(job.options.version)
+def traced_graphs(job: Job, checkpoint: Checkpoint) -> Traced:
+    """Trace `checkpoint` and run the passes."""
     with job.stages("trace"):
         traced = trace(job, checkpoint)
     with job.stages("optimise"):
         for graph in traced.graphs.values():
             for graph_pass in PASSES:
                 graph_pass.call(graph)
+    return traced
+
+
+def write_bundle(job: Job, checkpoint: Checkpoint, traced: Traced, staging: Path) -> Manifest:
+    """Quantise the graphs where the precision asks for it; write `staging/config.pbtxt` and `staging/<version>/`."""
+    bundle = staging / str(job.options.version)
+    quantisation = quantize(job, checkpoint, traced, bundle)
     with job.stages("write"):
         graphs = save_graphs(traced.graphs, bundle)
-        manifest = describe(job, checkpoint, traced, bundle, graphs)
+        manifest = describe(job, checkpoint, traced, bundle, graphs, quantisation)
         (bundle / MANIFEST_FILE).write_bytes(encode(manifest))
         (bundle / "model.py").write_text(model_entry())
         (staging / "config.pbtxt").write_text(triton_config(manifest))
     return manifest
+
+
+def quantize(job: Job, checkpoint: Checkpoint, traced: Traced, scratch: Path) -> dict[str, Any]:
+    """Rewrite the graphs; what was done, for the manifest. The weights are computed when they are written."""
+    if job.precision.quantize is None:
+        return {}
+    with job.stages("quantise"):
+        probe = GraphProbe(probe_feeds(checkpoint, traced.graphs), scratch)
+        request = Request(job.options.device.partition(":")[0], job.options.quantization, probe)
+        return {"quantisation": job.precision.quantize(traced.graphs, request).as_json()}
 
 
 def trace(job: Job, checkpoint: Checkpoint) -> Traced:
@@ -71,7 +90,9 @@ def accepts(checkpoint: Checkpoint, name: str) -> bool:
     return name in inspect.signature(checkpoint.model.forward).parameters
 
 
-def describe(job: Job, checkpoint: Checkpoint, traced: Traced, bundle: Path, graphs: dict[str, Any]) -> Manifest:
+def describe(
+    job: Job, checkpoint: Checkpoint, traced: Traced, bundle: Path, graphs: dict[str, Any], quantisation: dict[str, Any]
+) -> Manifest:
     """Save tokenizer and configs; everything the runtime must know, resolved."""
     model, config = checkpoint.model, checkpoint.config
     config.save_pretrained(bundle)
@@ -103,7 +124,7 @@ def describe(job: Job, checkpoint: Checkpoint, traced: Traced, bundle: Path, gra
         labels=labels(config) if job.row.kind in ("encoder", "vision") else [],
         postprocess=postprocess(config, checkpoint, graphs) if job.row.kind in ("encoder", "vision") else seq2seq,
         generation=generation,
-        provenance=provenance(job.source),
+        provenance=provenance(job.source) | quantisation,
     )
 
 

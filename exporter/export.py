@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from exporter.loading import Checkpoint, check_device, load_checkpoint, load_config
 from exporter.output import check_target, staged_output
 from exporter.precision import PRECISIONS, Precision
+from exporter.quantization.request import Settings
 from exporter.source import Source, resolve_source
 from exporter.stages import Stages
 from exporter.tasks import TaskRow, resolve_task
 from exporter.validation.checks import Check, FailedValidationError, summary
 from runtime.bundle import MANIFEST_FILE, Manifest, encode, sha256
-from runtime.errors import ExportError
+from runtime.errors import ExportError, OnwardError
+
+if TYPE_CHECKING:
+    from exporter.tracing.causal_lm import Traced
 
 DEFAULT_OPSET = 18
 # Triton's own ONNX Runtime backend builds older runtimes: see docker/README.md.
@@ -45,6 +50,7 @@ class ExportOptions:
     validate: bool = True
     max_length: int | None = None
     force: bool = False
+    quantization: Settings = field(default_factory=Settings)
 
 
 @dataclass(frozen=True)
@@ -57,42 +63,118 @@ class ExportResult:
     seconds: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one precision: a result, or the error that stopped it, which left nothing on disk."""
+
+    precision: str
+    result: ExportResult | None
+    error: OnwardError | None = None
+
+
 def run_export(options: ExportOptions, stages: Stages | None = None) -> ExportResult:
     """Export a checkpoint to `output/name`. Raises `OnwardError`s; then nothing of it is left on disk."""
+    [outcome] = run_exports(options, [options.precision], stages)
+    if outcome.result is None:
+        assert outcome.error is not None
+        raise outcome.error
+    return outcome.result
+
+
+def run_exports(options: ExportOptions, precisions: Sequence[str], stages: Stages | None = None) -> list[Outcome]:
+    """Export a checkpoint in several precisions, the source asked once: to `output/name-precision` each.
+
+    One precision is named as it is. What can be refused before anything is loaded raises for all of them; an error of
+    one precision later leaves the others alone.
+    """
     stages = stages or Stages()
-    precision = check_options(options)
+    wanted = check_options(options, precisions)
     with stages("find"):
         source = resolve_source(options.source, options.revision, options.token)
-        name = options.name or source.name
-        check_target(options.output, name, options.version, options.force)
+        base = options.name or source.name
+        names = [base] if len(wanted) == 1 else [f"{base}-{precision.name}" for precision in wanted]
+        for name in names:
+            check_target(options.output, name, options.version, options.force)
         config = load_config(source, options.trust_remote_code, options.token)
         row = resolve_task(options.task, config, source)
         if options.max_length is not None and row.kind in ("encoder", "vision"):
             raise ExportError(f"--max-length is the context of a text generator, {row.name} has none: leave it out")
-    job = Job(options, source, row, precision, name, stages)
-    checkpoint = job.load("float32") if precision.dtype == "float32" or options.validate else None
-    expected = job.ask_source(checkpoint) if options.validate and checkpoint else None
-    if precision.dtype != "float32" or checkpoint is None:
-        del checkpoint
-        checkpoint = job.load(precision.dtype)
-    needed = int(precision.bytes_per_weight * checkpoint.model.num_parameters() * 1.1) + 16 * 2**20
-    with staged_output(options.output, name, options.version, options.force, needed) as staging:
-        manifest = job.write(checkpoint, staging)
-        del checkpoint
-        checks = job.validate(expected, staging / str(options.version)) if expected else []
-        manifest = job.finish(manifest, staging, checks, expected)
-    return ExportResult(options.output / name, manifest, checks, stages.seconds)
+    jobs = [Job(options, source, row, precision, name, stages) for precision, name in zip(wanted, names, strict=True)]
+    return run_jobs(jobs, stages)
 
 
-def check_options(options: ExportOptions) -> Precision:
+def run_jobs(jobs: Sequence[Job], stages: Stages) -> list[Outcome]:
+    """Those that are traced in float32 first: they share the checkpoint that the source is asked with."""
+    held, expected = Held(jobs[0].load), None
+    if jobs[0].options.validate:
+        expected = jobs[0].ask_source(held.checkpoint("float32"))
+    order = sorted(jobs, key=lambda job: (job.dtype != "float32", job.dtype))
+    outcomes = {}
+    for index, job in enumerate(order):
+        last = job.dtype not in [other.dtype for other in order[index + 1 :]]
+        part = job if len(jobs) == 1 else replace(job, stages=stages.under(f"{job.precision.name}: "))
+        try:
+            outcomes[job.name] = Outcome(job.precision.name, part.run(held, expected, last))
+        except OnwardError as error:
+            outcomes[job.name] = Outcome(job.precision.name, None, error)
+    return [outcomes[job.name] for job in jobs]
+
+
+def check_options(options: ExportOptions, precisions: Sequence[str]) -> list[Precision]:
     """Refuse what can be refused before anything is loaded."""
-    if options.precision not in PRECISIONS:
-        raise ExportError(f"unknown precision {options.precision!r}; one of {', '.join(PRECISIONS)}")
+    for name in precisions:
+        if name not in PRECISIONS:
+            raise ExportError(f"unknown precision {name!r}; one of {', '.join(PRECISIONS)}")
     if options.opset not in OPSETS:
         raise ExportError(f"--opset {options.opset} is out of range: {OPSETS.start} to {OPSETS.stop - 1}")
+    wanted = [PRECISIONS[name] for name in dict.fromkeys(precisions)]
+    for precision in wanted:
+        check_precision(precision, options)
     if options.device != "cpu":
         check_device(options.device)
-    return PRECISIONS[options.precision]
+    return wanted
+
+
+def check_precision(precision: Precision, options: ExportOptions) -> None:
+    """Refuse a precision that the device cannot run, and settings of a quantisation that are out of range."""
+    if options.device.partition(":")[0] not in precision.devices:
+        wanted = " or ".join(precision.devices)
+        raise ExportError(
+            f"--{precision.name} cannot run on {options.device}: {precision.refusal}; use --device {wanted}"
+        )
+    if precision.name == "int4":
+        options.quantization.check()
+
+
+class Held:
+    """The checkpoint and its graphs in one dtype, for as long as somebody needs them: memory holds one at a time."""
+
+    def __init__(self, load: Callable[[str], Checkpoint]) -> None:
+        self.load = load
+        self.dtype = ""
+        self.kept: Checkpoint | None = None
+        self.traced: Traced | None = None
+
+    def checkpoint(self, dtype: str) -> Checkpoint:
+        """Loaded, unless it is there already."""
+        if self.kept is None or self.dtype != dtype:
+            self.drop()
+            self.kept, self.dtype = self.load(dtype), dtype
+        return self.kept
+
+    def graphs(self, trace: Callable[[Checkpoint], Traced], last: bool) -> Traced:
+        """Traced once; handed out for rewriting, so in copies (of the nodes, not of the weights) until the `last`."""
+        assert self.kept is not None
+        if self.traced is None:
+            self.traced = trace(self.kept)
+        if last:
+            return self.traced
+        copies = {name: graph.clone() for name, graph in self.traced.graphs.items()}
+        return replace(self.traced, graphs=copies)
+
+    def drop(self) -> None:
+        """Let the memory go."""
+        self.kept = self.traced = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +187,30 @@ class Job:
     precision: Precision
     name: str
     stages: Stages
+
+    @property
+    def dtype(self) -> str:
+        """The model is traced in it."""
+        return self.precision.traced_dtype(self.options.device)
+
+    def run(self, held: Held, expected: Any, last: bool) -> ExportResult:
+        """Write, validate, seal. last: nobody needs the checkpoint in this dtype afterwards."""
+        options = self.options
+        parameters = held.checkpoint(self.dtype).model.num_parameters()
+        with staged_output(
+            options.output, self.name, options.version, options.force, self.needed(parameters)
+        ) as staging:
+            manifest = self.write(held, staging, last)
+            if last:
+                held.drop()
+            checks = self.validate(expected, staging / str(options.version)) if expected else []
+            manifest = self.finish(manifest, staging, checks, expected)
+        return ExportResult(options.output / self.name, manifest, checks, self.stages.seconds)
+
+    def needed(self, parameters: int) -> int:
+        """Bytes on disk, with those of the float graph that is probed while it is quantised."""
+        per_weight = self.precision.bytes_per_weight + (4 if self.precision.quantize else 0)
+        return int(per_weight * parameters * 1.1) + 16 * 2**20
 
     def load(self, dtype: str) -> Checkpoint:
         """The checkpoint in `dtype`, on the device that the options name."""
@@ -130,18 +236,19 @@ class Job:
             expected.facts = observe_source(checkpoint)
         return expected
 
-    def write(self, checkpoint: Checkpoint, staging: Path) -> Manifest:
+    def write(self, held: Held, staging: Path, last: bool) -> Manifest:
         """Trace and write everything but the report and the hashes."""
-        from exporter.bundle_writer import write_bundle
+        from exporter.bundle_writer import traced_graphs, write_bundle
 
-        return write_bundle(self, checkpoint, staging)
+        traced = held.graphs(lambda checkpoint: traced_graphs(self, checkpoint), last)
+        return write_bundle(self, held.checkpoint(self.dtype), traced, staging)
 
     def validate(self, expected: Any, bundle: Path) -> list[Check]:
         """Raises `FailedValidationError` when a check fails."""
         from exporter.validation.run import validate_bundle
 
         with self.stages("validate"):
-            checks = validate_bundle(expected, bundle)
+            checks = validate_bundle(expected, bundle, self.precision.devices[0])
         if not all(check.passed for check in checks):
             raise FailedValidationError(checks)
         return checks

@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import onnx_ir
@@ -33,11 +33,11 @@ def save_graphs(graphs: Mapping[str, onnx_ir.Model], directory: Path) -> dict[st
 
 
 class WeightFile:
-    """Appends tensors to one file; equal bytes of equal type and shape are stored once."""
+    """Appends tensors to one file; equal bytes of equal type are stored once, whatever their shapes."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
-        self.stored: dict[tuple[Any, ...], tuple[int, int]] = {}
+        self.stored: dict[tuple[onnx_ir.DataType, bytes], tuple[int, int]] = {}
 
     def move(self, value: onnx_ir.Value) -> None:
         """Replace an initializer's tensor by a reference into the file."""
@@ -45,7 +45,7 @@ class WeightFile:
         if tensor is None or tensor.nbytes < THRESHOLD:
             return
         data = tensor.tobytes()
-        key = (tensor.dtype, tuple(tensor.shape), hashlib.sha256(data).digest())
+        key = (tensor.dtype, hashlib.sha256(data).digest())
         if key not in self.stored:
             self.stored[key] = self._append(data)
         offset, length = self.stored[key]

@@ -18,17 +18,24 @@ class Watcher(Protocol):
 class Stages:
     """Times named stages; `seconds` keeps them in order."""
 
-    def __init__(self, watcher: Watcher | None = None) -> None:
+    def __init__(self, watcher: Watcher | None = None, prefix: str = "") -> None:
         self.watcher = watcher
+        self.prefix = prefix
         self.seconds: dict[str, float] = {}
+
+    def under(self, prefix: str) -> Stages:
+        """Stages of one part of the work: with the seconds so far, shown with `prefix` in front of their names."""
+        part = Stages(self.watcher, prefix)
+        part.seconds.update(self.seconds)
+        return part
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
         """Time what happens inside, under `name`."""
         started = time.perf_counter()
         if self.watcher is not None:
-            self.watcher.begin(name)
+            self.watcher.begin(self.prefix + name)
         yield
         self.seconds[name] = time.perf_counter() - started
         if self.watcher is not None:
-            self.watcher.end(name, self.seconds[name])
+            self.watcher.end(self.prefix + name, self.seconds[name])

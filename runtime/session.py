@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import platform
 import threading
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ import onnxruntime as ort
 from runtime.errors import BundleError, ProviderError
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+X86 = ("x86_64", "amd64", "i386", "i686", "x86")
+VNNI = {"avx512_vnni", "avx_vnni"}
 _sessions: dict[tuple[Any, ...], ort.InferenceSession] = {}
 _lock = threading.Lock()
 
@@ -84,7 +88,29 @@ def _session_options(threads: int | None, spinning: bool) -> ort.SessionOptions:
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
+    if int8_saturates(platform.machine(), cpu_flags()):
+        # int8 weights become uint8, whose slower kernels are exact.
+        options.add_session_config_entry("session.x64quantprecision", "1")
     return options
+
+
+def int8_saturates(machine: str, flags: frozenset[str]) -> bool:
+    """Whether onnxruntime's products of uint8 and int8 overflow 16 bits on this CPU: x86 without VNNI instructions.
+
+    Unknown flags (an empty set) count as a CPU without. On a CPU with VNNI the remedy would cost half the speed for
+    nothing, and onnxruntime itself does not tell the two apart (MlasPlatformU8S8Overflow, as of 1.31).
+    """
+    return machine.lower() in X86 and not flags & VNNI
+
+
+@cache
+def cpu_flags() -> frozenset[str]:
+    """What Linux says that the CPU can do; empty on other systems."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), ()))
 
 
 def _one_line(error: Exception) -> str:

@@ -1,14 +1,23 @@
-"""What a precision is: the dtype a model is traced in, and the budgets that its export is held to."""
+"""What a precision is: the dtype of the trace, what becomes of the weights then, and the budgets of an export."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+import onnx_ir
+
+from exporter.quantization.plan import Report
+from exporter.quantization.request import Request
 
 
 @dataclass(frozen=True)
 class Precision:
-    """Budgets of the validation.
+    """How weights are kept, and the budgets of the validation.
 
+    dtype: the model is traced in it; on CUDA in `cuda_dtype`, where that is given.
+    quantize: rewrites the traced graphs; None where the weights stay as they are.
+    devices: where bundles of this precision run ("cpu", "cuda"); `refusal` says why not elsewhere.
     error: largest difference of any output from the fp32 source, as a share of the largest output.
     top1: smallest share of positions at which the most probable token or label is the source's.
     divergence: largest mean Kullback-Leibler divergence of the probabilities, in nats.
@@ -24,3 +33,11 @@ class Precision:
     divergence: float
     exact: bool
     agreement: float = 1.0
+    cuda_dtype: str = ""
+    quantize: Callable[[Mapping[str, onnx_ir.Model], Request], Report] | None = None
+    devices: tuple[str, ...] = ("cpu", "cuda")
+    refusal: str = ""
+
+    def traced_dtype(self, device: str) -> str:
+        """The dtype that a model is loaded and traced in for a bundle that runs on `device` ("cpu", "cuda:0")."""
+        return self.cuda_dtype if self.cuda_dtype and device.startswith("cuda") else self.dtype

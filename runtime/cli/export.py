@@ -3,22 +3,63 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from runtime.errors import OnwardError
 
 if TYPE_CHECKING:
-    from exporter.export import ExportOptions, ExportResult
+    from exporter.export import ExportOptions, ExportResult, Outcome
+
+Command = TypeVar("Command", bound=Callable[..., Any] | click.Command)
+
+
+PRECISIONS = "onward.precisions"  # in click's context: those asked for, in their order
+
+
+def precision_flag(name: str, text: str) -> Callable[[Command], Command]:
+    """A flag that adds a precision to those asked for."""
+
+    def add(ctx: click.Context, _: click.Parameter, given: bool) -> None:
+        if given:
+            ctx.meta.setdefault(PRECISIONS, []).append(name)
+
+    return click.option(f"--{name}", is_flag=True, expose_value=False, callback=add, help=text)
+
+
+def add_precisions(ctx: click.Context, _: click.Parameter, names: str | None) -> None:
+    """Those of `--precision a,b`."""
+    wanted = [name.strip() for name in names.split(",")] if names is not None else []
+    ctx.meta.setdefault(PRECISIONS, []).extend(wanted)
 
 
 @click.command()
 @click.argument("source")
 @click.option("--task", help="Task, or a synonym of it; inferred from the checkpoint's architecture by default.")
-@click.option("--fp32", "precision", flag_value="fp32", default=True, help="Weights in float32 (the default).")
-@click.option("--fp16", "precision", flag_value="fp16", help="Weights in float16.")
+@precision_flag("fp32", "Weights in float32 (the default).")
+@precision_flag("fp16", "Weights in float16.")
+@precision_flag("bf16", "Weights in bfloat16; with --device cuda.")
+@precision_flag("int8", "Matrix weights in 8 bit.")
+@precision_flag("int4", "Matrix weights in 4 bit, in 8 bit where that loses too much.")
+@click.option(
+    "--precision",
+    metavar="NAMES",
+    expose_value=False,
+    callback=add_precisions,
+    help="Several at once, as in fp16,int4: one bundle each, called NAME-fp16 and NAME-int4, the source asked once. "
+    "The flags above combine to the same end. Bundles that pass stay when another one fails; the exit code is 1.",
+)
+@click.option(
+    "--block-size",
+    default=32,
+    show_default=True,
+    type=click.Choice([16, 32, 64, 128]),
+    help="Weights that share a scale in 4 bit.",
+)
+@click.option("--int4-symmetric/--int4-asymmetric", "symmetric", default=True, help="Without or with zero points.")
 @click.option(
     "--device", default="cpu", show_default=True, help="Where torch runs during the export: cpu, cuda, cuda:N."
 )
@@ -39,58 +80,86 @@ if TYPE_CHECKING:
 @click.option("--no-validate", is_flag=True, help="Skip the comparison with the source model.")
 @click.option("--max-length", type=click.IntRange(min=2), help="Context of the bundle; the model's own by default.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
-def export(no_validate: bool, as_json: bool, **options: Any) -> None:
+@click.pass_context
+def export(
+    ctx: click.Context, /, no_validate: bool, as_json: bool, block_size: int, symmetric: bool, **options: Any
+) -> None:
     """Export SOURCE (a hub id, a directory, a Trainer's output, a PEFT adapter) to a verified ONNX bundle.
 
     \b
     onward export openai-community/gpt2 --task text-generation --fp16
+    onward export openai-community/gpt2 --precision fp16,int8,int4
     onward export ./my-finetuned-bert --name sentiment
     """
-    export_options = load_exporter()(**options, validate=not no_validate)
-    result = export_quietly(export_options) if as_json else export_visibly(export_options)
+    load_exporter()
+    from exporter.export import ExportOptions
+    from exporter.quantization.request import Settings
+
+    settings = Settings(block_size=block_size, symmetric=symmetric)
+    export_options = ExportOptions(**options, validate=not no_validate, quantization=settings)
+    precisions = list(dict.fromkeys(ctx.meta.get(PRECISIONS) or ["fp32"]))
+    outcomes = export_quietly(export_options, precisions) if as_json else export_visibly(export_options, precisions)
     if as_json:
-        click.echo(json.dumps(result_json(result), indent=2))
+        found = [outcome_json(outcome) for outcome in outcomes]
+        click.echo(json.dumps(found[0] if len(found) == 1 else found, indent=2))
+    if failed := [f"{outcome.precision}: {outcome.error}" for outcome in outcomes if outcome.error]:
+        raise OnwardError(f"{len(failed)} of {len(outcomes)} precisions failed: {'; '.join(failed)}")
 
 
-def load_exporter() -> type[ExportOptions]:
-    """The exporter, which needs the `export` extra."""
+def load_exporter() -> None:
+    """Raise `OnwardError` unless the `export` extra is there."""
     try:
         import onnxscript
         import torch  # noqa: F401
         import transformers  # noqa: F401
 
-        from exporter.export import ExportOptions
+        import exporter.export  # noqa: F401
     except ImportError as error:
         raise OnwardError(f"exporting needs {error.name}: pip install 'onward[export]'") from error
     del onnxscript
-    return ExportOptions
 
 
-def export_quietly(options: ExportOptions) -> ExportResult:
-    """Without any output but the result's."""
-    from exporter.export import run_export
+def export_quietly(options: ExportOptions, precisions: list[str]) -> list[Outcome]:
+    """Without any output but the results'. The error of a single precision is raised."""
+    from exporter.export import run_exports
 
-    return run_export(options)
+    return raised_if_alone(run_exports(options, precisions))
 
 
-def export_visibly(options: ExportOptions) -> ExportResult:
-    """With the stages live, and a table at the end; the table of checks when they failed."""
+def export_visibly(options: ExportOptions, precisions: list[str]) -> list[Outcome]:
+    """With the stages live, and a table at the end; the table of checks of what failed them."""
     from rich.console import Console
 
-    from exporter.export import run_export
+    from exporter.export import run_exports
     from exporter.stages import Stages
     from exporter.validation.checks import FailedValidationError
-    from runtime.cli.export_view import LiveStages, show_checks, show_result
+    from runtime.cli.export_view import LiveStages, show_checks, show_precisions, show_result
 
     console = Console(stderr=True)
-    try:
-        with LiveStages(console) as view:
-            result = run_export(options, Stages(view))
-    except FailedValidationError as error:
-        show_checks(console, error.checks)
-        raise
-    show_result(console, result)
-    return result
+    with LiveStages(console) as view:
+        outcomes = run_exports(options, precisions, Stages(view))
+    for outcome in outcomes:
+        if isinstance(outcome.error, FailedValidationError):
+            show_checks(console, outcome.error.checks)
+        elif outcome.result is not None:
+            show_result(console, outcome.result)
+    if len(outcomes) > 1:
+        show_precisions(console, outcomes)
+    return raised_if_alone(outcomes)
+
+
+def raised_if_alone(outcomes: list[Outcome]) -> list[Outcome]:
+    """The outcomes; the error of an export in one precision as it is."""
+    if len(outcomes) == 1 and outcomes[0].error is not None:
+        raise outcomes[0].error
+    return outcomes
+
+
+def outcome_json(outcome: Outcome) -> dict[str, Any]:
+    """A result, or what went wrong."""
+    if outcome.result is not None:
+        return result_json(outcome.result)
+    return {"precision": outcome.precision, "error": str(outcome.error)}
 
 
 def result_json(result: ExportResult) -> dict[str, Any]:

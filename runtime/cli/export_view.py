@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from exporter.export import ExportResult
+    from exporter.export import ExportResult, Outcome
     from exporter.validation.checks import Check
 
 
@@ -79,6 +79,8 @@ def show_result(console: Console, result: ExportResult) -> None:
     for name, graph in manifest.graphs.items():
         top = ", ".join(f"{count} {op}" for op, count in list(graph.nodes.items())[:4])
         table.add_row(f"graph {name}", f"{sum(graph.nodes.values())} nodes ({top}, …)")
+    if kept := manifest.provenance.get("quantisation"):
+        table.add_row("weights", ", ".join(f"{share:g} % {kind}" for kind, share in kept["weights_percent"].items()))
     for path in files_of(result.directory / str(manifest.version)):
         table.add_row(path.name, megabytes(path.stat().st_size))
     table.add_row("validation", validation_line(manifest.validation))
@@ -92,6 +94,19 @@ def show_result(console: Console, result: ExportResult) -> None:
     ):
         # Not wrapped and without markup: it is there to be copied.
         console.print(Text(f"{title:<11}", style="bold"), line, soft_wrap=True, highlight=False, markup=False)
+
+
+def show_precisions(console: Console, outcomes: list[Outcome]) -> None:
+    """One line for each precision of an export in several."""
+    table = Table("precision", "bundle", "size", "validation", title="Precisions", title_justify="left")
+    for outcome in outcomes:
+        if outcome.result is None:
+            table.add_row(outcome.precision, "[red]none[/]", "", Text(str(outcome.error)))
+            continue
+        directory, manifest = outcome.result.directory, outcome.result.manifest
+        size = sum(path.stat().st_size for path in files_of(directory / str(manifest.version)))
+        table.add_row(outcome.precision, str(directory), megabytes(size), validation_line(manifest.validation))
+    console.print(table)
 
 
 def show_checks(console: Console, checks: list[Check]) -> None:

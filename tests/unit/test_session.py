@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ import onnx
 import onnxruntime as ort
 import pytest
 
+from runtime import session
 from runtime.errors import BundleError, ProviderError
-from runtime.session import available_threads, check_provider, close_sessions, open_session
+from runtime.session import available_threads, check_provider, close_sessions, int8_saturates, open_session
 
 
 def graph(path: Path, factor: float = 2.0) -> Path:
@@ -125,4 +127,37 @@ def test_failed_session_is_not_kept(path: Path) -> None:
     with pytest.raises(BundleError):
         open_session(path)
     path.write_bytes(good)
+    assert answer(open_session(path)) == 2.0
+
+
+# ---- int8 on CPUs without VNNI
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "saturates"),
+    [
+        ("x86_64", {"avx2", "fma"}, True),
+        ("x86_64", {"avx2", "avx512f", "avx512bw"}, True),
+        ("x86_64", {"avx2", "avx512f", "avx512_vnni"}, False),
+        ("x86_64", {"avx2", "avx_vnni"}, False),
+        ("AMD64", set(), True),  # Windows tells nothing: right, not fast
+        ("aarch64", set(), False),
+        ("arm64", {"asimddp"}, False),
+    ],
+)
+def test_int8_saturation_by_cpu(machine: str, flags: set[str], saturates: bool) -> None:
+    assert int8_saturates(machine, frozenset(flags)) == saturates
+
+
+@pytest.mark.parametrize(("flags", "entry"), [({"avx2"}, "1"), ({"avx2", "avx512_vnni"}, None)])
+def test_sessions_ask_for_exact_int8_where_it_saturates(
+    path: Path, monkeypatch: pytest.MonkeyPatch, flags: set[str], entry: str | None
+) -> None:
+    monkeypatch.setattr(session, "cpu_flags", lambda: frozenset(flags))
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    options = open_session(path).get_session_options()
+    found = None
+    with suppress(RuntimeError):  # raised for an entry that was never set
+        found = options.get_session_config_entry("session.x64quantprecision")
+    assert found == entry
     assert answer(open_session(path)) == 2.0

@@ -1,0 +1,23 @@
+"""int4: matrix weights in 4 bit, in blocks with a scale each (`MatMulNBits`); the rest float32 (float16 on CUDA).
+
+Rounded to nearest with a searched scale by default; `--int4-method` has HQQ and GPTQ. The last product before an output
+and the embeddings are 8 bit, stored once where they are tied. Weights whose products lose most in 4 bit, measured on
+probe inputs, are 8 bit too: the manifest's provenance names them. Activations are float; kernels quantise them to 8 bit
+block by block (accuracy level 4).
+"""
+
+from exporter.precision.base import Precision
+from exporter.quantization.four_bit import quantize_4_bit
+
+PRECISION = Precision(
+    name="int4",
+    dtype="float32",
+    bytes_per_weight=0.8,
+    error=0.4,
+    top1=0.7,
+    divergence=0.2,
+    exact=False,
+    agreement=0.1,
+    cuda_dtype="float16",
+    quantize=quantize_4_bit,
+)

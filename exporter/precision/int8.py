@@ -1,0 +1,25 @@
+"""int8: matrix weights in 8 bit, the rest of the graph in float32 (float16 with `--device cuda`).
+
+On a CPU products are integer products (`DynamicQuantizeMatMul`, `MatMulIntegerToFloat`): weights int8, symmetric, a
+scale per column; activations uint8, quantised as they come, with one scale for all rows of a batch. Measured on GPT-2's
+shapes that is level with 8-bit weights alone for one row, and 2 to 3 times faster for 8 rows and for prompts.
+With `--device cuda` weights alone are 8 bit (`MatMulNBits`, in blocks): integer products are slower than fp16 there.
+Embeddings of a quarter of a million numbers and more, and those tied to the output matrix at any size, are 8 bit in
+blocks (`GatherBlockQuantized`), stored once. Convolutions stay float, unless `--calibration-data` is given.
+"""
+
+from exporter.precision.base import Precision
+from exporter.quantization.integer import quantize_8_bit
+
+PRECISION = Precision(
+    name="int8",
+    dtype="float32",
+    bytes_per_weight=1.1,
+    error=0.15,
+    top1=0.9,
+    divergence=5e-2,
+    exact=False,
+    agreement=0.3,
+    cuda_dtype="float16",
+    quantize=quantize_8_bit,
+)

@@ -1,0 +1,76 @@
+"""Runs a graph in float on probe inputs, and keeps what reaches its products."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx_ir
+import onnxruntime as ort
+
+from exporter.quantization.sites import Site
+
+Feeds = dict[str, np.ndarray]
+GRAPH, DATA = "probe.onnx", "probe.onnx.data"
+
+
+@dataclass(frozen=True)
+class GraphProbe:
+    """Probes graphs with `feeds` by graph name; a graph without feeds cannot be run. directory: for the float weights
+    while they are run, on disk and not in memory."""
+
+    feeds: dict[str, list[Feeds]]
+    directory: Path
+
+    def __call__(self, graph: str, model: onnx_ir.Model, sites: list[Site], rows: int) -> dict[str, np.ndarray] | None:
+        """See `Probe`."""
+        if not self.feeds.get(graph) or not sites:
+            return None
+        wanted = {str(site.activation.name): site.activation for site in sites}
+        found = collect(model, list(wanted.values()), self.feeds[graph], rows, self.directory)
+        return {site.name: found[str(site.activation.name)] for site in sites}
+
+
+def collect(
+    model: onnx_ir.Model, values: Sequence[onnx_ir.Value], feeds: Sequence[Feeds], rows: int, directory: Path
+) -> dict[str, np.ndarray]:
+    """Rows `[n, width]` of each value over all feeds, at most `rows`, evenly picked from each feed."""
+    names = [str(value.name) for value in values]
+    share = max(1, rows // len(feeds))
+    kept: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    with tempfile.TemporaryDirectory(dir=directory) as scratch:
+        for arrays in run(model, values, feeds, Path(scratch)):
+            for name, array in zip(names, arrays, strict=True):
+                flat = array.reshape(-1, array.shape[-1])
+                picked = np.unique(np.linspace(0, len(flat) - 1, min(share, len(flat))).astype(int))
+                kept[name].append(flat[picked].astype(np.float32))
+    return {name: np.concatenate(arrays) for name, arrays in kept.items()}
+
+
+def run(
+    model: onnx_ir.Model, values: Sequence[onnx_ir.Value], feeds: Sequence[Feeds], scratch: Path
+) -> Iterator[list[np.ndarray]]:
+    """The inner `values` for each of the feeds."""
+    outputs = list(model.graph.outputs)
+    extra = [value for value in values if not value.is_graph_output() and not value.is_graph_input()]
+    try:
+        model.graph.outputs.extend(extra)
+        onnx_ir.save(model, scratch / GRAPH, external_data=DATA)
+    finally:
+        model.graph.outputs[:] = outputs
+    session = open_mapped(scratch / GRAPH)
+    names = [str(value.name) for value in values]
+    for feed in feeds:
+        yield session.run(names, feed)
+
+
+def open_mapped(path: Path) -> ort.InferenceSession:
+    """A session that leaves the weights where they are, in the mapped file."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
