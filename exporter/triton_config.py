@@ -1,12 +1,12 @@
 """`config.pbtxt` and `model.py`: what makes an export a model that tritonserver loads.
 
-One row per task in `INTERFACES`; nothing is left to Triton's auto-complete, which would start every model twice.
+One row per task in `_INTERFACES`; nothing is left to Triton's auto-complete, which would start every model twice.
 Fields and their defaults: https://github.com/triton-inference-server/common/blob/main/protobuf/model_config.proto
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as triton
@@ -40,6 +40,10 @@ class Interface:
     decoupled: bool = False
 
 
+# Any argument of the pipeline that has no tensor of its own, as a JSON object.
+OPTIONS = Tensor("options", "TYPE_STRING")
+
+
 # Text generation speaks the names of TensorRT-LLM's models, which Triton's OpenAI frontend sends to every Python
 # backend. That frontend sends a batch dimension, so there is one (of size 1: our own engine does the batching), and it
 # always sends both penalties, 0 unless asked.
@@ -50,7 +54,7 @@ def _text_to_text(*inputs: Tensor) -> Interface:
     return Interface([text, *inputs, *lengths], [Tensor("json", "TYPE_STRING")], max_batch_size=32)
 
 
-INTERFACES: dict[str, Interface] = {
+_INTERFACES: dict[str, Interface] = {
     "text2text-generation": _text_to_text(),
     "summarization": _text_to_text(),
     "translation": _text_to_text(Tensor("src_lang", "TYPE_STRING"), Tensor("tgt_lang", "TYPE_STRING")),
@@ -103,7 +107,7 @@ INTERFACES: dict[str, Interface] = {
     "zero-shot-classification": Interface(
         inputs=[
             Tensor("text", "TYPE_STRING", optional=False),
-            Tensor("candidate_labels", "TYPE_STRING", (-1,), optional=False),
+            Tensor("candidate_labels", "TYPE_STRING", (-1,)),  # or in options
             Tensor("hypothesis_template", "TYPE_STRING"),
             Tensor("multi_label", "TYPE_BOOL"),
         ],
@@ -122,7 +126,9 @@ INTERFACES: dict[str, Interface] = {
     ),
     "text-generation": Interface(
         inputs=[
-            Tensor("text_input", "TYPE_STRING", optional=False),
+            Tensor("text_input", "TYPE_STRING"),  # or messages: the model says so when both are missing
+            Tensor("messages", "TYPE_STRING"),
+            Tensor("tools", "TYPE_STRING"),
             Tensor("max_tokens", "TYPE_INT32"),
             Tensor("stop_words", "TYPE_STRING", (-1,)),
             Tensor("temperature", "TYPE_FP32"),
@@ -142,6 +148,7 @@ INTERFACES: dict[str, Interface] = {
             Tensor("num_input_tokens", "TYPE_INT32"),
             Tensor("num_output_tokens", "TYPE_INT32"),
             Tensor("finish_reason", "TYPE_STRING"),
+            Tensor("json", "TYPE_STRING"),
         ],
         max_batch_size=1,
         decoupled=True,
@@ -173,6 +180,9 @@ INTERFACES: dict[str, Interface] = {
 }
 
 
+INTERFACES = {task: replace(interface, inputs=[*interface.inputs, OPTIONS]) for task, interface in _INTERFACES.items()}
+
+
 def triton_config(manifest: Manifest, provider: str = "cpu") -> str:
     """The text of `config.pbtxt` for a bundle whose model runs on `provider` ("cpu" or "cuda").
 
@@ -188,6 +198,9 @@ def triton_config(manifest: Manifest, provider: str = "cpu") -> str:
     config.instance_group.append(_instance_group(provider))
     _set_scheduling(config, interface)
     config.parameters["provider"].string_value = provider
+    config.parameters["task"].string_value = manifest.task
+    if manifest.task == "sentence-similarity":
+        config.parameters["similarity"].string_value = str(manifest.postprocess.get("similarity", "cosine"))
     return str(text_format.MessageToString(config))
 
 

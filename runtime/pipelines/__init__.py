@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.bundle import open_bundle
+from runtime.client.address import is_address
 from runtime.errors import InputError
 from runtime.pipelines.base import Pipeline
 from runtime.pipelines.registry import find_task, is_translation, load_class
@@ -31,6 +32,10 @@ def pipeline(
     threads: intra-op threads. version: of the bundle, the newest by default. verify: check every file's sha256.
     kwargs: call arguments that hold for every call, as in HF; `batch_size` too.
 
+    model may also be the address of a served bundle: triton://host:8001/name[/version] (gRPC, needs tritonclient) or
+    triton+http://host:8000/name[/version]; with TLS tritons:// and tritons+http://. The answers are those of the local
+    pipeline. kwargs then take headers, token, request_timeout, retries, ssl_ca, ssl_cert and ssl_key as well.
+
     Raises `InputError` (a `ValueError`) for a task that the bundle does not do, `BundleError`, `ProviderError`.
 
     >>> pipe = pipeline("sentiment-analysis", "model_repository/tiny-bert-sentiment")
@@ -39,6 +44,10 @@ def pipeline(
     """
     if model is None:
         raise InputError("pipeline() needs `model`: the path of a bundle, such as model_repository/gpt2")
+    if is_address(model):
+        settings = {"provider": provider, "device": device, "threads": threads, "version": version}
+        refuse_settings({name for name, value in settings.items() if value is not None})
+        return open_remote(task, str(model), **kwargs)
     bundle = open_bundle(model, version, verify)
     entry = find_task(task or bundle.manifest.task)
     if find_task(bundle.manifest.task).name not in (entry.name, *entry.bundles):
@@ -47,6 +56,22 @@ def pipeline(
         )
     name = task if task and is_translation(task) else entry.name
     return load_class(entry)(bundle, provider=provider_name(provider, device), threads=threads, task=name, **kwargs)
+
+
+def open_remote(task: str | None, address: str, **kwargs: Any) -> Pipeline:
+    """The pipeline of a served model; what talks to servers is imported only now."""
+    from runtime.client.open import open_remote as opened
+
+    return opened(task, address, **kwargs)
+
+
+def refuse_settings(names: set[str]) -> None:
+    """Raise `InputError` for settings of a local session that a served model cannot follow."""
+    if names:
+        listed = ", ".join(sorted(names))
+        raise InputError(
+            f"{listed}: the server decides that; leave it out (a version stands in the address: .../name/2)"
+        )
 
 
 def provider_name(provider: str | None, device: str | int | None) -> str:

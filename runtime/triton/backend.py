@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from runtime.errors import BundleError, OnwardError
-from runtime.triton.settings import GenerationSettings, ImageSettings, Settings, read_settings
+from runtime.triton.settings import GenerationSettings, ImageSettings, SentenceSettings, Settings, read_settings
 
 
 class Implementation(NamedTuple):
@@ -33,7 +33,7 @@ IMPLEMENTATIONS = {
     "question-answering": Implementation("runtime.triton.text_tasks", "TextTaskModel", Settings),
     "zero-shot-classification": Implementation("runtime.triton.text_tasks", "TextTaskModel", Settings),
     "feature-extraction": Implementation("runtime.triton.embeddings", "FeatureModel", Settings),
-    "sentence-similarity": Implementation("runtime.triton.embeddings", "SentenceModel", Settings),
+    "sentence-similarity": Implementation("runtime.triton.embeddings", "SentenceModel", SentenceSettings),
     "text-generation": Implementation("runtime.triton.generation", "GenerationModel", GenerationSettings),
     "image-to-text": Implementation("runtime.triton.captions", "CaptionModel", ImageSettings),
     "image-classification": Implementation("runtime.triton.images", "ImageTaskModel", ImageSettings),
@@ -65,6 +65,7 @@ class TritonPythonModel:
         try:
             directory = Path(args["model_repository"]) / args["model_version"]
             self._model = load(directory, json.loads(args["model_config"]))
+            self._metrics = publish(self._model, {"model": args["model_name"], "version": args["model_version"]})
         except OnwardError as error:
             raise pb_utils.TritonModelException(str(error)) from error
 
@@ -74,7 +75,19 @@ class TritonPythonModel:
 
     def finalize(self) -> None:
         """Called when the model is unloaded; not called if `initialize` failed."""
+        if self._metrics is not None:
+            self._metrics.close()
         self._model.close()
+
+
+def publish(model: ServedTask, labels: dict[str, str]) -> Any:
+    """What puts the model's statistics on the metrics port; None for a model without an engine of its own."""
+    statistics = getattr(model, "statistics", None)
+    if statistics is None:
+        return None
+    from runtime.triton.metrics import Publisher
+
+    return Publisher(statistics, labels)
 
 
 def load(directory: Path, config: dict[str, Any]) -> ServedTask:
@@ -87,6 +100,8 @@ def load(directory: Path, config: dict[str, Any]) -> ServedTask:
         raise BundleError(f"task {task!r} is not served under Triton yet; these are: {', '.join(IMPLEMENTATIONS)}")
     implementation = IMPLEMENTATIONS[task]
     settings = read_settings(config, implementation.settings)
+    if settings.task and settings.task != task:
+        raise BundleError(f"config.pbtxt says task {settings.task!r}, the bundle is for {task!r}: export again")
     pipe = pipeline(task, directory, **settings.pipeline_options())
     served: ServedTask = getattr(import_module(implementation.module), implementation.name)(pipe, settings)
     return served

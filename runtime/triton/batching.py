@@ -62,4 +62,9 @@ class BatchedModel(Generic[Job, Answer]):
         return [(None, failed)] if len(jobs) == 1 else [self._run([job])[0] for job in jobs]
 
     def _respond(self, request: Any, answer: Any, error: BaseException | None) -> Any:
-        return self.respond(request, answer) if error is None else failure(error)
+        if error is not None:
+            return failure(error)
+        try:
+            return self.respond(request, answer)
+        except BaseException as broken:
+            return failure(broken)

@@ -7,7 +7,7 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
-from runtime.triton.images import Answer, ImageTaskModel, Job, read_images
+from runtime.triton.images import Answer, ImageTaskModel, Job, image_options, read_images
 from runtime.triton.tensors import scalar, strings
 
 
@@ -17,7 +17,9 @@ class CaptionModel(ImageTaskModel):
     def read(self, request: Any) -> Job:
         """A request's tensors as a job. Raises `InputError`."""
         value = scalar(request, "max_new_tokens")
-        _, forward, _ = self._pipe._sanitize_parameters(**({} if value is None else {"max_new_tokens": int(value)}))
+        options = image_options(request, self._settings)
+        given = options if value is None else options | {"max_new_tokens": int(value)}
+        _, forward, _ = self._pipe._sanitize_parameters(**given)
         return Job(read_images(request, self._settings), forward)
 
     def run(self, jobs: list[Job]) -> list[list[Answer]]:

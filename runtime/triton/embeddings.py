@@ -47,28 +47,36 @@ class SentenceModel(TextTaskModel):
         """A request's tensors as a job. Raises `InputError`."""
         job = super().read(request)
         sources = texts(request, "source_sentence", self._settings.max_text_bytes)
-        return Job(job.items, {} if sources is None else {"sources": self._checked(sources, len(job.items))})
+        if sources is None:
+            return job
+        return Job(job.items, job.arguments | {"sources": self._checked(sources, len(job.items))})
 
     def run(self, jobs: list[Job]) -> list[list[Any]]:
-        """All texts and source sentences in one batch; an answer is (vector, similarity or None) for each text."""
-        every = [[*job.items, *job.arguments.get("sources", [])] for job in jobs]
-        items = [text for group in every for text in group]
-        vectors = iter(self._pipe(iter(items), batch_size=len(items), return_tensors=True))
+        """All texts and source sentences together; an answer is (vector, similarity or None) for each text."""
+        every = [self._with_sources(job) for job in jobs]
         return [
-            self._answers([next(vectors) for _ in group], len(job.items))
-            for job, group in zip(jobs, every, strict=True)
+            answer if "task" in job.arguments else self._answers(answer, len(job.items))
+            for job, answer in zip(jobs, super().run(every), strict=True)
         ]
 
     def tensors(self, answer: list[Any], wanted: set[str]) -> list[Any]:
         """The vectors."""
-        return (
-            [pb_utils.Tensor("embedding", np.stack([vector for vector, _ in answer]))] if "embedding" in wanted else []
-        )
+        if "embedding" not in wanted or not isinstance(answer[0], tuple):
+            return []
+        return [pb_utils.Tensor("embedding", np.stack([vector for vector, _ in answer]))]
 
     def plain(self, one: Any) -> Any:
-        """The similarity, or the vector as a list."""
+        """The similarity, or the vector as a list; another task's answer as it is."""
+        if not isinstance(one, tuple):
+            return one
         vector, similarity = one
         return vector.tolist() if similarity is None else similarity
+
+    def _with_sources(self, job: Job) -> Job:
+        if "task" in job.arguments:
+            return job
+        others = {name: value for name, value in job.arguments.items() if name != "sources"}
+        return Job([*job.items, *job.arguments.get("sources", [])], others | {"return_tensors": True})
 
     def _answers(self, vectors: list[Any], count: int) -> list[Any]:
         texts, sources = vectors[:count], vectors[count:]

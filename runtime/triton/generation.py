@@ -6,6 +6,7 @@ one without text that has `finish_reason` and the token counts that were asked f
 
 from __future__ import annotations
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -44,6 +45,10 @@ class GenerationModel:
             except BaseException as error:
                 sender.send(failure(error), flags=_FINAL)
 
+    def statistics(self) -> Any:
+        """What the engine has done, for the metrics."""
+        return self._pipe.model.engine.statistics()
+
     def close(self) -> None:
         """Stop the engine and wait for the threads; Triton unloads a model when no request runs any more."""
         self._pipe.close()
@@ -70,6 +75,9 @@ class GenerationModel:
 
     def _generate(self, request: GenerationRequest, sender: Any) -> Any:
         """Run one request, send its pieces if it streams, and return its last response."""
+        if request.as_pipeline and self._is_several(request):
+            # Beams and several sequences are searched by the request's own thread, which drives the engine.
+            return _response(None, [_json(self._pipe(request.prompt, **request.keywords))])
         stream = self._pipe.submit(request.prompt, **request.keywords)
         watched = self._watch.add(sender, stream.cancel)
         try:
@@ -81,21 +89,39 @@ class GenerationModel:
             self._watch.remove(watched)
         if stream.finish_reason == "cancelled":
             pb_utils.Logger.log_info(f"a request was cancelled after {stream.num_output_tokens} new tokens")
-        return _last_response(request, stream)
+        extra = [_json(self._answer(request, stream))] if request.as_pipeline else []
+        return _last_response(request, stream, extra)
+
+    def _is_several(self, request: GenerationRequest) -> bool:
+        _, forward, _ = self._pipe._parameters(request.keywords)
+        config = self._pipe._config(**forward)
+        return bool(config.num_beams > 1 or config.num_return_sequences > 1)
+
+    def _answer(self, request: GenerationRequest, stream: Any) -> Any:
+        """What the pipeline would have answered."""
+        pre, _, post = self._pipe._parameters(request.keywords)
+        inputs = self._pipe.preprocess(request.prompt, **pre)
+        outputs = {
+            "generated_sequence": [stream.sequence.ids],
+            "prompt_length": inputs["input_ids"].size,
+            "prompt_text": inputs["prompt_text"],
+        }
+        return self._pipe.postprocess(outputs, **post)
 
 
 def _send_pieces(request: GenerationRequest, stream: Any, sender: Any) -> None:
     """Drain the stream; its pieces are sent only if the request streams."""
-    if request.stream and request.echo:
+    if request.stream and request.echo and isinstance(request.prompt, str):
         sender.send(_response(request.prompt))
     for piece in stream:
         if request.stream and piece:
             sender.send(_response(piece))
 
 
-def _last_response(request: GenerationRequest, stream: Any) -> Any:
-    text = "" if request.stream else (request.prompt if request.echo else "") + stream.text
-    extra = [strings("finish_reason", [stream.finish_reason or ""], (1, 1))]
+def _last_response(request: GenerationRequest, stream: Any, extra: list[Any]) -> Any:
+    prompt = request.prompt if request.echo and isinstance(request.prompt, str) else ""
+    text = "" if request.stream else prompt + stream.text
+    extra.append(strings("finish_reason", [stream.finish_reason or ""], (1, 1)))
     if request.count_input:
         extra.append(_count("num_input_tokens", stream.num_input_tokens))
     if request.count_output:
@@ -103,8 +129,13 @@ def _last_response(request: GenerationRequest, stream: Any) -> Any:
     return _response(text, extra)
 
 
-def _response(text: str, extra: list[Any] | None = None) -> Any:
-    return pb_utils.InferenceResponse([strings("text_output", [text], (1, 1)), *(extra or [])])
+def _response(text: str | None, extra: list[Any] | None = None) -> Any:
+    written = [] if text is None else [strings("text_output", [text], (1, 1))]
+    return pb_utils.InferenceResponse([*written, *(extra or [])])
+
+
+def _json(answer: Any) -> Any:
+    return strings("json", [json.dumps(answer, ensure_ascii=False)], (1, 1))
 
 
 def _count(name: str, value: int) -> Any:

@@ -8,7 +8,8 @@ Input `image` [n, 1] (BYTES): the content of an image file, or the same in base6
   ymax in pixels of the image), where m is the most objects that an image of the request has; the rows of the others end
   with "" and zeros.
 
-Both have `json` [n, 1]: the answer of the pipeline. Arguments have its defaults and are the same in all rows.
+Both have `json` [n, 1]: the answer of the pipeline. Arguments have its defaults and are the same in all rows; `options`
+has those without a tensor of their own.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from runtime.errors import InputError
 from runtime.images import decode_image
 from runtime.images.load import decode_base64
 from runtime.triton.batching import BatchedModel
+from runtime.triton.options import read_options
 from runtime.triton.settings import ImageSettings
 from runtime.triton.tensors import array, scalar, strings
 
@@ -57,8 +59,8 @@ class ImageTaskModel(BatchedModel[Job, list[Answer]]):
         """A request's tensors as a job. Raises `InputError`."""
         name = ARGUMENTS[self._pipe.task]
         value = scalar(request, name)
-        arguments = {} if value is None else {name: value}
-        _, _, checked = self._pipe._sanitize_parameters(**arguments)
+        options = image_options(request, self._settings)
+        _, _, checked = self._pipe._sanitize_parameters(**(options if value is None else options | {name: value}))
         return Job(read_images(request, self._settings), checked)
 
     def run(self, jobs: list[Job]) -> list[list[Answer]]:
@@ -72,6 +74,15 @@ class ImageTaskModel(BatchedModel[Job, list[Answer]]):
         wanted = set(request.requested_output_names())
         outputs = [tensor for tensor in tensors(answer) if tensor.name() in wanted]
         return pb_utils.InferenceResponse(outputs)
+
+
+def image_options(request: Any, settings: ImageSettings) -> dict[str, Any]:
+    """`options`, without those that are about where an image is fetched from. Raises `InputError`."""
+    options = read_options(request, settings.max_text_bytes) or {}
+    options.pop("timeout", None)
+    if "task" in options:
+        raise InputError("this model does its own task only: leave task out")
+    return options
 
 
 def read_images(request: Any, settings: ImageSettings) -> list[Image.Image]:

@@ -12,6 +12,7 @@ from runtime.errors import InputError
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a repository's owner can set for one model; the defaults are what `export` relies on."""
 
+    task: str = ""  # the bundle's, for clients to read; "" in exports that do not say it
     provider: str = "cpu"  # "cpu" or "cuda"
     threads: int | None = None  # intra-op threads; all cores of the server by default
     max_text_bytes: int = 1 << 20  # per text, in UTF-8
@@ -33,6 +34,12 @@ class GenerationSettings(Settings, frozen=True, forbid_unknown_fields=True):
         # Polling threads take the cores from the server: measured, 20 to 360 ms to a first event, not 17 to 30.
         limits = {"slots": self.slots, "max_length_limit": self.max_length_limit, "spinning": False}
         return super().pipeline_options() | {name: value for name, value in limits.items() if value is not None}
+
+
+class SentenceSettings(Settings, frozen=True, forbid_unknown_fields=True):
+    """Settings of sentence-similarity."""
+
+    similarity: str = "cosine"  # the bundle's, for clients that compare vectors themselves
 
 
 class ImageSettings(Settings, frozen=True, forbid_unknown_fields=True):

@@ -1,21 +1,25 @@
 """Tasks whose pipeline takes text and a few arguments and answers with something that JSON can say.
 
 Inputs `[n, 1]` make n items (`text`, or `question` and `context`); the other inputs are arguments of the pipeline, the
-same in all rows of a request. Output `json` `[n, 1]`: the pipeline's answer for each item. Requests with equal
-arguments share one run of the model.
+same in all rows of a request, and `options` has those without a tensor of their own as a JSON object. Output `json`
+`[n, 1]`: the pipeline's answer for each item. Requests with equal arguments that arrive together run together, texts of
+similar length in one batch.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import triton_python_backend_utils as pb_utils
 
-from runtime.errors import InputError
+from runtime.errors import InputError, PipelineException
 from runtime.triton.batching import BatchedModel
+from runtime.triton.buckets import buckets
+from runtime.triton.options import Tasks, read_options
 from runtime.triton.settings import Settings
 from runtime.triton.tensors import array, scalar, strings, texts
 
@@ -85,23 +89,25 @@ class TextTaskModel(BatchedModel[Job, list[Any]]):
     def __init__(self, pipe: Any, settings: Settings) -> None:
         super().__init__(pipe, settings)
         self._task = TEXT_TASKS[pipe.task]
+        self._tasks = Tasks(pipe)
         item, arguments = self._task.warm_up(pipe)
         self.run([Job([item], arguments)])
 
     def read(self, request: Any) -> Job:
         """A request's tensors as a job. Raises `InputError`."""
-        return Job(read_items(request, self._task.items, self._settings.max_text_bytes), self._arguments(request))
+        items = read_items(request, self._task.items, self._settings.max_text_bytes)
+        arguments = self._arguments(request)
+        return Job(read_words(items, arguments), arguments)
 
     def run(self, jobs: list[Job]) -> list[list[Any]]:
-        """Every group of jobs with equal arguments in one batch."""
+        """Every group of jobs with equal arguments together."""
         groups: dict[str, list[int]] = {}
         for index, job in enumerate(jobs):
             groups.setdefault(json.dumps(job.arguments, sort_keys=True), []).append(index)
         answers: dict[int, list[Any]] = {}
         for members in groups.values():
             items = [item for index in members for item in jobs[index].items]
-            # From an iterator the pipeline gives one answer for each item; some unwrap lists of one.
-            found = iter(self._pipe(iter(items), batch_size=len(items), **jobs[members[0]].arguments))
+            found = iter(self._answers_to(items, dict(jobs[members[0]].arguments)))
             answers |= {index: [next(found) for _ in jobs[index].items] for index in members}
         return [answers[index] for index in range(len(jobs))]
 
@@ -110,7 +116,9 @@ class TextTaskModel(BatchedModel[Job, list[Any]]):
         wanted = set(request.requested_output_names())
         outputs = self.tensors(answer, wanted)
         if "json" in wanted:
-            lines = [json.dumps(self.plain(one), ensure_ascii=False, default=float) for one in answer]
+            lines = [
+                json.dumps(self.plain(one), ensure_ascii=False, default=lambda value: value.tolist()) for one in answer
+            ]
             outputs.append(strings("json", lines, (len(answer), 1)))
         return pb_utils.InferenceResponse(outputs)
 
@@ -122,10 +130,40 @@ class TextTaskModel(BatchedModel[Job, list[Any]]):
         """An item's answer as `json` gives it."""
         return one
 
+    def ask(self, pipe: Any, items: list[Any], arguments: dict[str, Any]) -> list[Any]:
+        """The answers to items that fit into one batch."""
+        # From an iterator the pipeline gives one answer for each item; some unwrap lists of one.
+        return list(pipe(iter(items), batch_size=len(items), **arguments))
+
+    def _answers_to(self, items: list[Any], arguments: dict[str, Any]) -> list[Any]:
+        pipe = self._tasks(arguments.pop("task", None))
+        answers: dict[int, Any] = {}
+        for bucket in buckets([length(item) for item in items]):
+            try:
+                found = self.ask(pipe, [items[index] for index in bucket], arguments)
+            except (InputError, PipelineException) as error:
+                raise placed(error, bucket, len(items)) from error
+            answers |= dict(zip(bucket, found, strict=True))
+        return [answers[index] for index in range(len(items))]
+
     def _arguments(self, request: Any) -> dict[str, Any]:
         limit = self._settings.max_text_bytes
         read = {name: argument(request, name, kind, limit) for name, kind in self._task.arguments.items()}
-        return {name: value for name, value in read.items() if value is not None}
+        return (read_options(request, limit) or {}) | {name: value for name, value in read.items() if value is not None}
+
+
+def placed(error: InputError | PipelineException, bucket: list[int], count: int) -> InputError:
+    """The error of one item of a bucket, as that of its item among all `count`."""
+    found = re.match(r"item (\d+): (.*)", str(error), re.DOTALL)
+    row, message = (int(found[1]), found[2]) if found else (0, str(error))
+    return InputError(f"item {bucket[row]}: {message}" if count > 1 else message)
+
+
+def length(item: Any) -> int:
+    """About how long an item is: characters of its texts."""
+    if isinstance(item, dict | list):
+        return sum(map(length, item.values() if isinstance(item, dict) else item))
+    return len(item) if isinstance(item, str) else 0
 
 
 def read_items(request: Any, names: tuple[str, ...], max_bytes: int) -> list[Any]:
@@ -136,6 +174,16 @@ def read_items(request: Any, names: tuple[str, ...], max_bytes: int) -> list[Any
             raise InputError(f"{name} is missing or empty")
     rows = list(zip(*(values or [] for values in columns.values()), strict=True))
     return [row[0] for row in rows] if len(names) == 1 else [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def read_words(items: list[Any], options: dict[str, Any]) -> list[Any]:
+    """With `is_split_into_words` a text is a JSON list of words. Raises `InputError`."""
+    if not options.get("is_split_into_words"):
+        return items
+    try:
+        return [json.loads(item) for item in items]
+    except ValueError as error:
+        raise InputError(f"with is_split_into_words a text is a JSON list of words: {error}") from error
 
 
 def argument(request: Any, name: str, kind: Kind, max_bytes: int) -> Any:

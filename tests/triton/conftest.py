@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from runtime.triton.server import TritonServer
+from tests.conftest import CAUSAL_LM, CLASSIFIER
+from tests.text_bundles import TEXT_CHECKPOINTS, TextBundles
 from tests.triton.server_venv import server_python as make_server_venv
+from tests.triton.zoo import build_zoo
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +50,32 @@ def local_generator(causal_lm_bundle: Path) -> Iterator[Any]:
     pipe = pipeline("text-generation", causal_lm_bundle)
     yield pipe
     pipe.close()
+
+
+@pytest.fixture(scope="session")
+def zoo_repository(
+    exported_repository: Path,
+    shapes_repository: Path,
+    text_bundles: TextBundles,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A repository with a tiny bundle of every task: links to the shared ones, and a few of its own."""
+    folder = tmp_path_factory.mktemp("zoo")
+    shared = [exported_repository / CAUSAL_LM, exported_repository / CLASSIFIER]
+    shared += [shapes_repository / "classifier", shapes_repository / "detector"]
+    shared += [text_bundles(name) for name in TEXT_CHECKPOINTS]
+    repository = folder / "repository"
+    repository.mkdir()
+    for name, bundle in {**{path.name: path for path in shared}, **build_zoo(folder)}.items():
+        (repository / name).symlink_to(bundle)
+    return repository
+
+
+@pytest.fixture(scope="session")
+def zoo(zoo_repository: Path, server_python: Path) -> Iterator[TritonServer]:
+    """One server with all of them."""
+    with TritonServer() as running:
+        running.start(zoo_repository, python=server_python)
+        running.wait_ready(timeout=300)
+        yield running
+        assert running.running(), f"the server died:\n{running.log()}"

@@ -20,7 +20,17 @@ from numpy.typing import NDArray
 from runtime.errors import InputError
 from runtime.triton.settings import GenerationSettings, Settings
 
-INSIDE = ["tensors", "faults", "batching", "text_tasks", "sampling", "classification", "generation"]
+INSIDE = [
+    "tensors",
+    "faults",
+    "options",
+    "batching",
+    "text_tasks",
+    "sampling",
+    "classification",
+    "generation",
+    "metrics",
+]
 HIDDEN = "internal error; the server's log has the details"
 
 
@@ -109,7 +119,8 @@ class Panic(BaseException):
     """Like pyo3's PanicException: no Exception."""
 
 
-def brittle_classifier(rows: list[str], top_k: int | None, batch_size: int) -> list[list[dict[str, Any]]]:
+def brittle_classifier(texts: Iterator[str], top_k: int | None, batch_size: int) -> list[list[dict[str, Any]]]:
+    rows = list(texts)
     for row in rows:
         if row == "bug":
             raise RuntimeError("/srv/models/secret.py broke")

@@ -32,7 +32,9 @@ def test_everything_that_auto_complete_would_fill_in_is_there(task: str) -> None
     assert parsed.name == ""  # the directory's name counts, so that a model can be renamed
     assert [(group.count, group.kind) for group in parsed.instance_group] == [(1, triton.ModelInstanceGroup.KIND_CPU)]
     assert all(t.data_type != triton.TYPE_INVALID and t.dims for t in [*parsed.input, *parsed.output])
-    assert {key: value.string_value for key, value in parsed.parameters.items()} == {"provider": "cpu"}
+    parameters = {key: value.string_value for key, value in parsed.parameters.items()}
+    similarity = {"similarity": "cosine"} if task == "sentence-similarity" else {}
+    assert parameters == {"provider": "cpu", "task": task} | similarity
     assert not parsed.HasField("version_policy")
 
 
@@ -40,9 +42,8 @@ def test_everything_that_auto_complete_would_fill_in_is_there(task: str) -> None
 def test_what_the_task_is_about_alone_is_required(task: str) -> None:
     required = [tensor.name for tensor in config(task).input if not tensor.optional]
     more = {
-        "text-generation": ["text_input"],
+        "text-generation": [],  # text_input or messages
         "question-answering": ["question", "context"],
-        "zero-shot-classification": ["text", "candidate_labels"],
     }
     vision = {"image-classification": ["image"], "object-detection": ["image"], "image-to-text": ["image"]}
     assert required == (more | vision).get(task, ["text"])
@@ -58,6 +59,7 @@ def test_text_generation_is_decoupled_and_leaves_batching_to_the_engine() -> Non
         "num_input_tokens",
         "num_output_tokens",
         "finish_reason",
+        "json",
     ]
 
 
@@ -65,6 +67,8 @@ def test_text_generation_takes_all_that_tensorrt_llm_clients_send() -> None:
     types = {t.name: (triton.DataType.Name(t.data_type), list(t.dims)) for t in config("text-generation").input}
     assert types == {
         "text_input": ("TYPE_STRING", [1]),
+        "messages": ("TYPE_STRING", [1]),
+        "tools": ("TYPE_STRING", [1]),
         "max_tokens": ("TYPE_INT32", [1]),
         "stop_words": ("TYPE_STRING", [-1]),
         "temperature": ("TYPE_FP32", [1]),
@@ -78,6 +82,7 @@ def test_text_generation_takes_all_that_tensorrt_llm_clients_send() -> None:
         "return_num_input_tokens": ("TYPE_BOOL", [1]),
         "return_num_output_tokens": ("TYPE_BOOL", [1]),
         "exclude_input_in_output": ("TYPE_BOOL", [1]),
+        "options": ("TYPE_STRING", [1]),
     }
 
 
@@ -106,10 +111,10 @@ def test_every_interface_has_an_implementation_that_knows_its_tensors() -> None:
     assert set(INTERFACES) == set(IMPLEMENTATIONS)
     folder = Path(runtime.triton.__file__).parent
     for task, files in {
-        "text-classification": ["classification.py"],
-        "text-generation": ["generation.py", "sampling.py"],
-        "image-classification": ["images.py"],
-        "object-detection": ["images.py"],
+        "text-classification": ["classification.py", "text_tasks.py", "options.py"],
+        "text-generation": ["generation.py", "sampling.py", "options.py"],
+        "image-classification": ["images.py", "options.py"],
+        "object-detection": ["images.py", "options.py"],
     }.items():
         source = "".join((folder / file).read_text() for file in files)
         for tensor in [*INTERFACES[task].inputs, *INTERFACES[task].outputs]:
