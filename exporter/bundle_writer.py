@@ -26,7 +26,7 @@ from exporter.tracing.causal_lm import Traced, trace_causal_lm
 from exporter.tracing.encoder import trace_encoder
 from exporter.tracing.seq2seq_lm import trace_image_to_text, trace_text_to_text
 from exporter.tracing.vision import trace_vision
-from exporter.triton_config import model_entry, triton_config
+from exporter.triton_config import model_entry, triton_config, updated_config
 from runtime.bundle import MANIFEST_FILE, GraphSpec, Manifest, encode
 
 if TYPE_CHECKING:
@@ -55,8 +55,15 @@ def write_bundle(job: Job, checkpoint: Checkpoint, traced: Traced, staging: Path
         manifest = describe(job, checkpoint, traced, bundle, graphs, quantisation)
         (bundle / MANIFEST_FILE).write_bytes(encode(manifest))
         (bundle / "model.py").write_text(model_entry())
-        (staging / "config.pbtxt").write_text(triton_config(manifest))
+        (staging / "config.pbtxt").write_text(config_text(job, manifest))
     return manifest
+
+
+def config_text(job: Job, manifest: Manifest) -> str:
+    """Triton's configuration; what an owner has set in that of an earlier version stays."""
+    versions = job.options.triton.version_policy
+    new, old = triton_config(manifest, versions=versions), job.options.output / job.name / "config.pbtxt"
+    return updated_config(new, old.read_text(), versions) if old.is_file() else new
 
 
 def quantize(job: Job, checkpoint: Checkpoint, traced: Traced, scratch: Path) -> dict[str, Any]:

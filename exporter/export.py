@@ -20,6 +20,7 @@ from exporter.source import Source, resolve_source
 from exporter.stages import Stages
 from exporter.tasks import TaskRow, resolve_task
 from exporter.validation.checks import Check, FailedValidationError, summary
+from exporter.triton_options import TritonOptions, find_release
 from runtime.bundle import MANIFEST_FILE, Manifest, encode, sha256
 from runtime.errors import ExportError, OnwardError
 
@@ -51,6 +52,7 @@ class ExportOptions:
     max_length: int | None = None
     force: bool = False
     quantization: Settings = field(default_factory=Settings)
+    triton: TritonOptions = field(default_factory=TritonOptions)
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,7 @@ def check_options(options: ExportOptions, precisions: Sequence[str]) -> list[Pre
             raise ExportError(f"unknown precision {name!r}; one of {', '.join(PRECISIONS)}")
     if options.opset not in OPSETS:
         raise ExportError(f"--opset {options.opset} is out of range: {OPSETS.start} to {OPSETS.stop - 1}")
+    options.triton.check(options.opset)
     wanted = [PRECISIONS[name] for name in dict.fromkeys(precisions)]
     for precision in wanted:
         check_precision(precision, options)
@@ -205,7 +208,19 @@ class Job:
                 held.drop()
             checks = self.validate(expected, staging / str(options.version)) if expected else []
             manifest = self.finish(manifest, staging, checks, expected)
+        self.write_graph_models(manifest)
         return ExportResult(options.output / self.name, manifest, checks, self.stages.seconds)
+
+    def write_graph_models(self, manifest: Manifest) -> None:
+        """The raw graphs for Triton's own backend, where they were asked for."""
+        options = self.options
+        if options.triton.graph_model:
+            from exporter.graph_model import write_graph_models
+
+            with self.stages("graph model"):
+                bundle = options.output / self.name / str(options.version)
+                release = find_release(options.triton.release)
+                write_graph_models(bundle, options.output, manifest, release, options.force)
 
     def needed(self, parameters: int) -> int:
         """Bytes on disk, with those of the float graph that is probed while it is quantised."""

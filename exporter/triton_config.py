@@ -183,10 +183,11 @@ _INTERFACES: dict[str, Interface] = {
 INTERFACES = {task: replace(interface, inputs=[*interface.inputs, OPTIONS]) for task, interface in _INTERFACES.items()}
 
 
-def triton_config(manifest: Manifest, provider: str = "cpu") -> str:
+def triton_config(manifest: Manifest, provider: str = "cpu", versions: str | None = None) -> str:
     """The text of `config.pbtxt` for a bundle whose model runs on `provider` ("cpu" or "cuda").
 
-    Raises `ExportError` for a task that has no Triton interface yet and for an unknown provider.
+    versions: which versions are served, see `version_policy`; None leaves Triton's default, the newest. Raises
+    `ExportError` for a task that has no Triton interface yet, and for an unknown provider or policy.
     """
     interface = INTERFACES.get(manifest.task)
     if interface is None:
@@ -201,7 +202,58 @@ def triton_config(manifest: Manifest, provider: str = "cpu") -> str:
     config.parameters["task"].string_value = manifest.task
     if manifest.task == "sentence-similarity":
         config.parameters["similarity"].string_value = str(manifest.postprocess.get("similarity", "cosine"))
+    if versions is not None:
+        config.version_policy.CopyFrom(version_policy(versions))
     return str(text_format.MessageToString(config))
+
+
+def version_policy(text: str) -> triton.ModelVersionPolicy:
+    """ "latest" or "latest:2" (the newest so many), "all", or the versions themselves, "1,3". Raises `ExportError`."""
+    policy = triton.ModelVersionPolicy()
+    name, _, count = text.partition(":")
+    numbers = [part.strip() for part in text.split(",")]
+    if name == "latest" and (not count or (count.isdecimal() and int(count))):
+        policy.latest.num_versions = int(count or 1)
+    elif text == "all":
+        policy.all.SetInParent()
+    elif all(number.isdecimal() and int(number) for number in numbers):
+        policy.specific.versions.extend(int(number) for number in numbers)
+    else:
+        raise ExportError(f"unknown version policy {text!r}: use latest, latest:N, all, or versions such as 1,3")
+    return policy
+
+
+def updated_config(new: str, old: str, versions: str | None = None) -> str:
+    """`new`, with what an owner has set in the `old` text of the same model's config: parameters, instances, batching,
+    queues, warm-ups, the version policy (unless `versions` gives another one)."""
+    config, kept = triton.ModelConfig(), triton.ModelConfig()
+    text_format.Parse(new, config)
+    try:
+        text_format.Parse(old, kept)
+    except text_format.ParseError:
+        return new
+    task = config.parameters["task"].string_value
+    if kept.backend != config.backend or ("task" in kept.parameters and kept.parameters["task"].string_value != task):
+        return new
+    fixed = ("input", "output", "max_batch_size", "backend", "model_transaction_policy")
+    for name in [*fixed, *(["version_policy"] if versions is not None else [])]:
+        kept.ClearField(name)
+    for name in ("input", "output", "model_transaction_policy", "version_policy"):
+        if name in fixed or versions is not None:
+            _copy(config, kept, name)
+    kept.backend, kept.max_batch_size = config.backend, config.max_batch_size
+    for name, value in config.parameters.items():
+        if name not in kept.parameters or name in ("task", "similarity"):
+            kept.parameters[name].CopyFrom(value)
+    return str(text_format.MessageToString(kept))
+
+
+def _copy(source: triton.ModelConfig, target: triton.ModelConfig, name: str) -> None:
+    value = getattr(source, name)
+    if hasattr(value, "extend"):
+        getattr(target, name).extend(value)
+    elif source.HasField(name):
+        getattr(target, name).CopyFrom(value)
 
 
 def model_entry() -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from runtime.cli.triton_options import take_triton, triton_options
 from runtime.errors import OnwardError
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def add_precisions(ctx: click.Context, _: click.Parameter, names: str | None) ->
 @click.option("--trust-remote-code", is_flag=True, help="Run model code that the checkpoint brings. Read it first.")
 @click.option("--no-validate", is_flag=True, help="Skip the comparison with the source model.")
 @click.option("--max-length", type=click.IntRange(min=2), help="Context of the bundle; the model's own by default.")
+@triton_options
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
 @click.pass_context
 def export(
@@ -96,6 +98,7 @@ def export(
     from exporter.quantization.request import Settings
 
     settings = Settings(block_size=block_size, symmetric=symmetric)
+    options["triton"] = take_triton(options)
     export_options = ExportOptions(**options, validate=not no_validate, quantization=settings)
     precisions = list(dict.fromkeys(ctx.meta.get(PRECISIONS) or ["fp32"]))
     outcomes = export_quietly(export_options, precisions) if as_json else export_visibly(export_options, precisions)

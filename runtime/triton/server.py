@@ -53,6 +53,7 @@ class TritonServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._repository = Path()
+        self._control: list[str] = []
         self._log = ""
 
     def start(
@@ -63,15 +64,20 @@ class TritonServer:
         metrics_port: int | None = None,
         host: str = "127.0.0.1",
         python: str | Path = sys.executable,
+        poll: int | None = None,
+        explicit: bool = False,
     ) -> None:
         """Start serving `repository` and return at once; ports that are `None` are chosen among the free ones.
 
-        `python` is the interpreter in whose environment the models run. Raises `ServerError` when there is no server,
-        the repository holds no model, or a port is taken.
+        `python` is the interpreter in whose environment the models run. poll: seconds between looks at the repository
+        for new, changed and removed versions. explicit: all models are loaded, and again only when a client says so
+        (`/v2/repository/models/<name>/load`). Raises `ServerError` when there is no server, the repository holds no
+        model, or a port is taken.
         """
         if self._process is not None:
             raise ServerError("this TritonServer is running already; stop it first")
         self._repository = check_repository(Path(repository))
+        self._control = control_arguments(poll, explicit)
         self.host = host
         self.ports = choose_ports(host, {"http": http_port, "grpc": grpc_port, "metrics": metrics_port})
         self._scratch = tempfile.TemporaryDirectory(prefix="onward-triton-")
@@ -82,22 +88,26 @@ class TritonServer:
             self._clean_up()
             raise
 
-    def wait_ready(self, timeout: float = 300.0) -> list[ServedModel]:
+    def wait_ready(self, timeout: float = 300.0, all_models: bool = True) -> list[ServedModel]:
         """Wait until every model is ready and return them.
 
-        Raises `ServerError`, and stops the server, when a model fails to load (with its reason), the server exits, or
-        `timeout` seconds pass.
+        Raises `ServerError`, and stops the server, when a model fails to load (with its reason; without `all_models`
+        only when none does load), the server exits, or `timeout` seconds pass.
         """
         try:
             self._wait_alive(time.monotonic() + timeout)
             models = self.models()
-            failed = failures(models, model_directories(self._repository), self.log())
-            if failed:
+            failed = self.failed(models)
+            if failed and (all_models or not any(model.state == "READY" for model in models)):
                 raise ServerError(f"{len(failed)} of the repository's models failed to load: {'; '.join(failed)}")
         except BaseException:
             self.stop()
             raise
         return models
+
+    def failed(self, models: list[ServedModel]) -> list[str]:
+        """`name: reason` for every model of the repository that is not among the ready ones of `models`."""
+        return failures(models, model_directories(self._repository), self.log())
 
     def models(self) -> list[ServedModel]:
         """The server's repository index."""
@@ -179,6 +189,7 @@ class TritonServer:
             f"--model-repository={self._repository}",
             *addresses,
             *ports,
+            *self._control,
             f"--exit-timeout-secs={EXIT_TIMEOUT}",
             "--disable-auto-complete-config",  # config.pbtxt is complete; completing it would start every model twice
             "--exit-on-error=false",  # so that the index can tell us why a model failed
@@ -212,6 +223,15 @@ class TritonServer:
         if self._scratch is not None:
             self._scratch.cleanup()
             self._scratch = None
+
+
+def control_arguments(poll: int | None, explicit: bool) -> list[str]:
+    """The server's arguments for when it looks at its repository again; never, as Triton's own default."""
+    if poll is not None and explicit:
+        raise ServerError("poll and explicit exclude each other: the server looks by itself, or waits to be told")
+    if poll is not None:
+        return ["--model-control-mode=poll", f"--repository-poll-secs={poll}"]
+    return ["--model-control-mode=explicit", "--load-model=*"] if explicit else []
 
 
 def check_repository(path: Path) -> Path:
