@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import Any
 
 
-def run(measurement: str, **arguments: Any) -> dict[str, float]:
-    """Run `module:function` in a fresh process and return what it returns, with peak memory and wall time."""
-    command = [sys.executable, "-m", "benchmarks.worker", measurement, json.dumps(arguments)]
+def run(measurement: str, python: str = sys.executable, **arguments: Any) -> dict[str, float]:
+    """Run `module:function` in a fresh process of `python` and return what it returns, with peak memory.
+
+    Raises `RuntimeError` with what the process said when it fails.
+    """
+    command = [python, "-m", "benchmarks.worker", measurement, json.dumps(arguments)]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
