@@ -19,8 +19,8 @@ from exporter.quantization.request import Settings
 from exporter.source import Source, resolve_source
 from exporter.stages import Stages
 from exporter.tasks import TaskRow, resolve_task
-from exporter.validation.checks import Check, FailedValidationError, summary
 from exporter.triton_options import TritonOptions, find_release
+from exporter.validation.checks import Check, FailedValidationError, summary
 from runtime.bundle import MANIFEST_FILE, Manifest, encode, sha256
 from runtime.errors import ExportError, OnwardError
 

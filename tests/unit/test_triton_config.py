@@ -11,7 +11,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as triton
 
 import runtime.triton
-from exporter.triton_config import INTERFACES, model_entry, triton_config
+from exporter.triton_config import INTERFACES, model_entry, triton_config, updated_config
 from runtime.bundle import Manifest
 from runtime.errors import ExportError
 from runtime.triton.backend import IMPLEMENTATIONS
@@ -132,3 +132,42 @@ def test_model_entry_is_python_that_triton_finds_its_class_in() -> None:
     namespace: dict[str, object] = {}
     exec(model_entry(), namespace)
     assert namespace["TritonPythonModel"] is runtime.triton.TritonPythonModel
+
+
+@pytest.mark.parametrize(
+    ("text", "policy"),
+    [
+        ("latest", "latest { num_versions: 1 }"),
+        ("latest:2", "latest { num_versions: 2 }"),
+        ("all", "all { }"),
+        ("1, 3", "specific { versions: 1 versions: 3 }"),
+    ],
+)
+def test_version_policies(text: str, policy: str) -> None:
+    parsed = text_format.Parse(triton_config(manifest("fill-mask"), versions=text), triton.ModelConfig())
+    assert parsed.version_policy == text_format.Parse(policy, triton.ModelVersionPolicy())
+
+
+def test_a_new_export_keeps_what_an_owner_has_set() -> None:
+    owned = config("text-generation")
+    owned.parameters["slots"].string_value = "3"
+    owned.parameters["provider"].string_value = "cuda"
+    owned.instance_group[0].kind = triton.ModelInstanceGroup.KIND_GPU
+    owned.version_policy.specific.versions.append(1)
+    del owned.input[1:]
+    new = triton_config(manifest("text-generation"))
+    merged = text_format.Parse(updated_config(new, text_format.MessageToString(owned)), triton.ModelConfig())
+    assert merged.parameters["slots"].string_value == "3"
+    assert merged.parameters["provider"].string_value == "cuda"
+    assert merged.instance_group[0].kind == triton.ModelInstanceGroup.KIND_GPU
+    assert list(merged.version_policy.specific.versions) == [1]
+    # What the model takes and gives is the exporter's affair.
+    assert list(merged.input) == list(config("text-generation").input)
+    pinned = updated_config(triton_config(manifest("text-generation"), versions="all"), str(owned), "all")
+    assert text_format.Parse(pinned, triton.ModelConfig()).version_policy.HasField("all")
+
+
+def test_a_config_of_another_task_or_of_no_use_is_replaced() -> None:
+    new = triton_config(manifest("fill-mask"))
+    assert updated_config(new, triton_config(manifest("text-generation"))) == new
+    assert updated_config(new, "colour: 3") == new
