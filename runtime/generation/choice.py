@@ -11,6 +11,10 @@ from runtime.generation.logits import Scores
 from runtime.generation.processors import Rows
 from runtime.generation.sequence import Sequence, ending
 
+# A pass over more scores than this leaves the processor's cache, and memory for its results comes from the system anew:
+# measured with 50,257 scores, 8 rows at once take several times as long as one after the other.
+CACHED_SCORES = 1 << 16
+
 
 def advance(sequences: Items[Sequence], logits: Scores) -> None:
     """Give each sequence its next token, chosen from its row of `logits` `[rows, vocab]`.
@@ -40,6 +44,13 @@ def groups(sequences: Items[Sequence]) -> Iterable[list[int]]:
 
 
 def _advance_alike(sequences: list[Sequence], logits: Scores) -> None:
+    """Rows with the same settings, as many at a time as the processor's cache holds the scores of."""
+    count = max(1, CACHED_SCORES // logits.shape[1])
+    for begin in range(0, len(sequences), count):
+        _advance_block(sequences[begin : begin + count], logits[begin : begin + count])
+
+
+def _advance_block(sequences: list[Sequence], logits: Scores) -> None:
     scores = logits
     with ending(sequences):
         scores = sequences[0].sampler.process(rows_of(sequences), logits)

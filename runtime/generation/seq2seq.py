@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime as ort
 
 from runtime.bundle import CacheSpec, GraphSpec
-from runtime.errors import CapacityError
+from runtime.errors import CapacityError, InputError
 from runtime.generation.slots import DecodeBinding, SlotRunner, bind_array
 from runtime.generation.statistics import Memory
 
@@ -102,6 +102,7 @@ class Seq2SeqRunner(SlotRunner):
         self.encoder_graph = graphs["encoder"]
         self.cross = CrossMemory(spec)
         self.lockstep = spec.lockstep
+        self.context = spec.max_length
 
     def reserve(self, slots: int, length: int) -> None:
         """Make room for `slots` rows of `length` decoder tokens."""
@@ -113,12 +114,25 @@ class Seq2SeqRunner(SlotRunner):
         """Run the encoder on one source (`[1, n]` arrays by input name), and keep its cross-attention in `slot`."""
         feeds = {spec.name: source[spec.name] for spec in self.encoder_graph.inputs}
         names = [spec.name for spec in self.encoder_graph.outputs]
-        outputs = dict(zip(names, self.encoder.run(names, feeds), strict=True))
+        outputs = dict(zip(names, self._run_encoder(names, feeds), strict=True))
         length = outputs[names[0]].shape[2]
         mask = source["attention_mask"][0] if "attention_mask" in source else np.ones(length, np.int64)
         if self.cross.ensure(max(self.cross.slots, slot + 1), length):
             self._decode_bindings.clear()
         self.cross.fill(slot, outputs, mask)
+
+    def _run_encoder(self, names: list[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """The encoder's outputs. Raises `InputError` for a text with more tokens than it has positions."""
+        try:
+            outputs: list[np.ndarray] = self.encoder.run(names, feeds)
+        except Exception as error:  # ONNX Runtime's: a table of positions that ends, or is added to more of them
+            length = feeds["input_ids"].shape[1] if "input_ids" in feeds else 0
+            if length <= self.context:
+                raise
+            raise InputError(
+                f"the text has {length} tokens, this model reads {self.context}: shorten it, or pass truncation=True"
+            ) from error
+        return outputs
 
     def prefill_together(self, first_slot: int, prompts: Sequence[np.ndarray]) -> np.ndarray:
         """As in `SlotRunner`; prompts of different lengths one by one where rows step together."""

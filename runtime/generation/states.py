@@ -19,10 +19,14 @@ from runtime.generation.statistics import Memory
 
 @dataclass
 class Row:
-    """What one row keeps: its states by the decode graph's input names, and how many tokens it holds."""
+    """What one row keeps: its states by the decode graph's input names, and how many tokens it holds.
+
+    source: what the prompt's graph reads besides tokens, arrays `[1, ...]` by input name: the image of a caption.
+    """
 
     states: dict[str, ort.OrtValue] = field(default_factory=dict)
     length: int = 0
+    source: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 class StateRunner:
@@ -59,7 +63,7 @@ class StateRunner:
         Goes token by token where there is no prefill graph, and for a continuation.
         """
         if start == 0:
-            self.rows[slot] = Row(self._initial_states())
+            self.rows[slot] = Row(self._initial_states(), source=self.rows[slot].source)
             if "prefill" in self.sessions:
                 self.rows[slot].length = len(input_ids)
                 return self._run("prefill", self.rows[slot], input_ids, 0)
@@ -87,8 +91,11 @@ class StateRunner:
         return np.stack(rows)
 
     def encode(self, slot: int, source: Mapping[str, np.ndarray]) -> None:
-        """Decoder-only models have nothing to encode."""
-        raise TypeError("a decoder-only model takes no source")
+        """Keep what the prompt's graph will read in `slot` besides tokens, where it reads anything."""
+        wanted = {spec.name for spec in self.graphs["prefill"].inputs} if "prefill" in self.graphs else set()
+        if not wanted >= set(source):
+            raise TypeError("a decoder-only model takes no source")
+        self.rows[slot] = Row(source=source)
 
     def copy(self, source: int, target: int, length: int | None = None) -> None:
         """Row `target` becomes what `source` is, whole; states are never written in place, so sharing is safe."""
@@ -139,7 +146,7 @@ class StateRunner:
     def _run(self, name: str, row: Row, input_ids: np.ndarray, past: int) -> np.ndarray:
         graph, session = self.graphs[name], self.sessions[name]
         binding = session.io_binding()
-        known = token_inputs(input_ids, past)
+        known = {**token_inputs(input_ids, past), **row.source}
         for spec in graph.inputs:
             if spec.name in row.states:  # device memory stays where the last step left it
                 binding.bind_ortvalue_input(spec.name, row.states[spec.name])

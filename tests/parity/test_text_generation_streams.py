@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
@@ -190,6 +191,69 @@ def test_an_idle_engine_sleeps(pipe: Any) -> None:
     time.sleep(0.3)
     del pipe.model.engine.step
     assert not steps
+
+
+# ---- in an event loop
+
+
+async def collect(stream: Any) -> str:
+    return "".join([piece async for piece in stream])
+
+
+def test_in_an_event_loop(pipe: Any) -> None:
+    """Streams side by side in one loop, one of them begun before it was listened to: the text of each as if alone."""
+    cases = [(PROMPTS[n % len(PROMPTS)], {"do_sample": True, "seed": n, "max_new_tokens": 15}) for n in range(12)]
+    expected = [answer(pipe, prompt, **options)[0] for prompt, options in cases]
+
+    async def serve() -> list[str]:
+        early = pipe.submit(cases[0][0], **cases[0][1])
+        early.sequence.done.wait(PATIENCE)
+        streams = [early, *(pipe.submit(prompt, **options) for prompt, options in cases[1:])]
+        return list(await asyncio.gather(*(collect(stream) for stream in streams)))
+
+    assert asyncio.run(serve()) == expected
+
+
+def test_events_in_an_event_loop(pipe: Any) -> None:
+    expected = [(event.token, event.text) for event in pipe.submit(WORDS, **GREEDY).events()]
+
+    async def serve() -> list[tuple[int | None, str]]:
+        return [(event.token, event.text) async for event in pipe.submit(WORDS, **GREEDY).async_events()]
+
+    assert asyncio.run(serve()) == expected
+
+
+@pytest.mark.parametrize("way", ["break", "cancel the task", "close the loop"])
+def test_leaving_an_event_loop_frees_the_slot(pipe: Any, way: str) -> None:
+    stream = pipe.submit(WORDS, **ENDLESS)
+
+    async def first() -> None:
+        async for _ in stream:
+            if way == "break":
+                break
+
+    async def serve() -> None:
+        task = asyncio.create_task(first())
+        if way == "cancel the task":
+            await asyncio.sleep(0.02)
+            task.cancel()
+        elif way == "break":
+            await task
+        else:
+            await asyncio.sleep(0.02)
+
+    asyncio.run(serve())
+    assert stream.sequence.done.wait(PATIENCE)
+    assert stream.finish_reason == "cancelled"
+    assert stream.num_output_tokens < 240
+
+
+def test_errors_reach_the_event_loop(pipe: Any) -> None:
+    stream = pipe.submit("a", do_sample=True, max_new_tokens=4, suppress_tokens=list(range(2048)))
+    with pytest.raises(InputError, match=r"no token is left|forbid every token"):
+        asyncio.run(collect(stream))
+    with pipe.model.engine.lock:  # the step in which it failed is over
+        assert not pipe.model.engine.busy
 
 
 @pytest.mark.parametrize(

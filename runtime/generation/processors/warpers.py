@@ -12,10 +12,10 @@ from abc import ABC, abstractmethod
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.generation.logits import NEGATIVE_INFINITY, Scores, entropy, log_softmax, softmax, top_indices
+from runtime.generation.logits import NEGATIVE_INFINITY, Scores, entropy, greatest, log_softmax, softmax, top_indices
 from runtime.generation.processors.base import Rows
 
-HEAD = 1024  # how many of the most probable tokens are sorted first, in the hope that the others need not be
+HEADS = (1024, 8192)  # how many of the most probable tokens are sorted, in the hope that the others need not be
 TOP_H_CANDIDATES = 100  # HF's constant
 
 Mask = NDArray[np.bool_]
@@ -40,10 +40,12 @@ class TopK:
         self.top_k = max(top_k, min_tokens_to_keep)
 
     def __call__(self, rows: Rows, scores: Scores) -> Scores:
-        vocab_size = scores.shape[1]
-        if self.top_k < vocab_size:
-            kth = np.partition(scores, vocab_size - self.top_k, axis=1)[:, vocab_size - self.top_k, None]
-            scores[scores < kth] = NEGATIVE_INFINITY
+        if self.top_k < scores.shape[1]:
+            for row in scores:
+                kept = greatest(row, self.top_k)
+                values = row[kept]
+                row.fill(NEGATIVE_INFINITY)
+                row[kept] = values
         return scores
 
 
@@ -57,7 +59,9 @@ class Truncation(ABC):
     def __call__(self, rows: Rows, scores: Scores) -> Scores:
         for row in scores:
             open_ids = np.flatnonzero(row != NEGATIVE_INFINITY)
-            if len(open_ids):
+            if len(open_ids) == len(row):
+                np.copyto(row, NEGATIVE_INFINITY, where=self.removed(row))
+            elif len(open_ids):
                 row[open_ids[self.removed(row[open_ids])]] = NEGATIVE_INFINITY
         return scores
 
@@ -83,12 +87,11 @@ class TopP(Truncation):
 
     def _split(self, values: Scores, probabilities: Scores) -> tuple[NDArray[np.intp], float]:
         """Indices to sort, and the probability of the others, which are then all removed."""
-        if len(values) > 2 * HEAD:
-            threshold = np.partition(values, len(values) - HEAD)[len(values) - HEAD]
-            in_head = values >= threshold
-            below = float(probabilities[~in_head].sum(dtype=np.float64))
+        for count in [size for size in HEADS if len(values) > 2 * size]:
+            head = greatest(values, count)
+            below = float(probabilities.sum(dtype=np.float64) - probabilities[head].sum(dtype=np.float64))
             if np.float32(below) <= self.limit:
-                return np.flatnonzero(in_head), below
+                return head, below
         return np.arange(len(values)), 0.0
 
 

@@ -293,6 +293,72 @@ def test_an_interrupt_leaves_nothing_behind(faulty: LanguageModel, alone: Langua
     assert {sequence.finish_reason for sequence in sequences} == {"cancelled"}
 
 
+# ---- long prompts
+
+
+def test_a_long_prompt_does_not_keep_others_waiting(make: Callable[..., LanguageModel], alone: LanguageModel) -> None:
+    """Those that decode get a token in every step, while a prompt is read chunk by chunk."""
+    cases = [Case(alone, prompt(6, n), max_new_tokens=40) for n in range(2)]
+    long = [Case(alone, prompt(200, n), max_new_tokens=10) for n in range(2)]
+    model = make(slots=4)
+    model.engine.chunk = 16
+    first = start(model, cases, steps=1)
+    second = start(model, long, steps=0)
+    for _ in range(20):
+        before = [len(sequence.tokens) for sequence in first]
+        model.engine.step()
+        assert [len(sequence.tokens) for sequence in first] == [count + 1 for count in before]
+        assert_rows_are_contiguous(model.engine)
+    assert [len(sequence.tokens) > 0 for sequence in second] == [True, False]
+    drain(model)
+    assert [s.tokens for s in first + second] == [case.tokens for case in cases + long]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_chunks_at_random(make: Callable[..., LanguageModel], alone: LanguageModel, seed: int) -> None:
+    """Rows end and are cancelled, also those whose prompts are half read, while others are read."""
+    random = np.random.default_rng([seed, 7])
+    cases = [random_case(alone, random) for _ in range(40)]
+    model = make(slots=5)
+    model.engine.chunk = 8
+    sent: list[Sequence] = []
+    while len(sent) < len(cases) or model.engine.busy:
+        if len(sent) < len(cases) and random.random() < 0.4:
+            sent.append(model.engine.submit(cases[len(sent)].request(model)))
+        if sent and random.random() < 0.1:
+            sent[-int(random.integers(1, min(6, len(sent)) + 1))].cancel()
+        model.engine.step()
+        assert_rows_are_contiguous(model.engine)
+    assert any(sequence.cancelled for sequence in sent)
+    for case, sequence in zip(cases, sent, strict=True):
+        stopped = sequence.finish_reason == "cancelled"
+        assert sequence.tokens == (case.tokens[: len(sequence.tokens)] if stopped else case.tokens)
+
+
+def test_a_failing_chunk(faulty: LanguageModel, alone: LanguageModel) -> None:
+    """The prompt that was being read ends with the error; the one that decodes goes on, and so does the engine."""
+    case, long = Case(alone, prompt(6), max_new_tokens=30), Case(alone, prompt(100), max_new_tokens=5)
+    faulty.engine.chunk = 16
+    running = start(faulty, [case])
+    failing = start(faulty, [long], steps=2)
+    faulty.runner.raises["prefill"] = RuntimeError("the device is lost")  # type: ignore[attr-defined]
+    faulty.engine.step()
+    later = start(faulty, [long], steps=1)
+    drain(faulty)
+    assert [s.finish_reason for s in running + failing + later] == ["length", "error", "length"]
+    assert (running[0].tokens, later[0].tokens) == (case.tokens, long.tokens)
+
+
+def test_memory_is_stated_up_front(make: Callable[..., LanguageModel]) -> None:
+    """Nothing is taken at first; the limit is what all slots take at their longest."""
+    model = make(slots=3, max_length=100)
+    before = model.engine.memory()
+    assert (before.slots, before.max_length, before.allocated) == (3, 100, 0)
+    model.runner.reserve(3, 100)
+    after = model.engine.memory()
+    assert after.allocated == before.limit == after.limit
+
+
 # ---- threads
 
 

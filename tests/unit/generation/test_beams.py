@@ -1,0 +1,80 @@
+"""Beams of several prompts in one run: each prompt's as if it were alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from runtime.bundle import open_bundle
+from runtime.errors import CapacityError, InputError
+from runtime.generation.config import resolve
+from runtime.generation.model import LanguageModel, open_runner
+
+
+@pytest.fixture(scope="module")
+def make(causal_lm_bundle: Path) -> Callable[[int], LanguageModel]:
+    bundle = open_bundle(causal_lm_bundle, verify=False)
+    return lambda slots: LanguageModel(open_runner(bundle, "cpu", 1, slots, None))
+
+
+def prompt(length: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng([length, seed]).integers(1, 2048, length)
+
+
+def ids_of(groups: list[list[Any]]) -> list[list[list[int]]]:
+    return [[beam.ids for beam in group] for group in groups]
+
+
+# Lengths that are read in one run, and that are not; searches that end at different steps.
+LENGTHS = [[12, 12, 12], [30, 31, 29, 32, 30], [3, 90, 17], [1, 1]]
+OPTIONS: list[dict[str, Any]] = [
+    {"num_beams": 2, "max_new_tokens": 12},
+    {"num_beams": 3, "max_new_tokens": 20, "num_return_sequences": 2, "eos_token_id": list(range(0, 2048, 7))},
+    {"num_beams": 4, "max_new_tokens": 15, "early_stopping": True, "eos_token_id": list(range(0, 2048, 3))},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: f"{options['num_beams']} beams")
+@pytest.mark.parametrize("lengths", LENGTHS, ids=str)
+def test_as_if_alone(make: Callable[[int], LanguageModel], lengths: list[int], options: dict[str, Any]) -> None:
+    config = resolve({}, **options)
+    prompts = [prompt(length, n) for n, length in enumerate(lengths)]
+    alone = make(config.num_beams)
+    expected = [alone.generate([ids], config)[0] for ids in prompts]
+    for slots in (8, 13):
+        found = make(slots).generate(prompts, config)
+        assert ids_of(found) == ids_of(expected)
+        assert [[b.finish_reason for b in group] for group in found] == [
+            [b.finish_reason for b in group] for group in expected
+        ]
+
+
+def test_runs_are_shared(make: Callable[[int], LanguageModel], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two prompts with four beams each are eight rows."""
+    model, rows = make(8), []
+    decode = model.runner.decode
+    monkeypatch.setattr(model.runner, "decode", lambda tokens: rows.append(len(tokens)) or decode(tokens))
+    model.generate([prompt(9), prompt(9, 1), prompt(9, 2)], resolve({}, num_beams=4, max_new_tokens=6))
+    assert rows == [8] * 5 + [4] * 5
+
+
+def test_only_what_differs_is_copied(make: Callable[[int], LanguageModel], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beams of one prompt share it: no reordering ever copies a position of the prompt."""
+    model, starts = make(4), []
+    cache = model.runner.cache  # type: ignore[attr-defined]
+    move = cache.move
+    monkeypatch.setattr(cache, "move", lambda moves: starts.extend(one.start for one in moves) or move(moves))
+    model.generate([prompt(100)], resolve({}, num_beams=4, max_new_tokens=20, eos_token_id=-1))
+    assert starts, "beams changed places"
+    assert min(starts) >= 100
+
+
+def test_what_is_refused(make: Callable[[int], LanguageModel]) -> None:
+    with pytest.raises(CapacityError, match="5 beams need as many slots, there are 4: pass slots="):
+        make(4).generate([prompt(3)], resolve({}, num_beams=5))
+    with pytest.raises(InputError, match="the prompt has 256 tokens"):
+        make(4).generate([prompt(3), prompt(256)], resolve({}, num_beams=2))
