@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from runtime.client.address import Address
 from runtime.client.connection import Arrays, Connection
-from runtime.client.errors import denied, not_found, refusal, timed_out, unreachable
+from runtime.client.errors import TryAgainError, denied, not_found, refusal, timed_out, unreachable
 from runtime.client.wire import DTYPES, decode, dtype_name, encode
 from runtime.errors import InputError, OnwardError
 from runtime.triton.errors import ServerError
@@ -52,9 +52,17 @@ class GrpcTransport:
         return self._arrays(self._call(self._stub.ModelInfer, request))
 
     def generate(self, inputs: dict[str, Any]) -> GrpcResponses:
-        """The responses of a decoupled model. The tries end with the first response."""
-        request = self._request({name: value_array(value) for name, value in inputs.items()})
-        return GrpcResponses(*self._connection.try_often(lambda: self._begin(request)), self)
+        """The responses of a decoupled model. The request is on its way when this returns."""
+        return GrpcResponses(self, self._request({name: value_array(value) for name, value in inputs.items()}))
+
+    def start(self, request: Any) -> Any:
+        """A stream of the responses to one request."""
+        limit = self._connection.request_timeout
+        return self._stub.ModelStreamInfer(iter([request]), timeout=limit, metadata=self._metadata)
+
+    def try_often(self, action: Callable[[], Any]) -> Any:
+        """See `Connection.try_often`."""
+        return self._connection.try_often(action)
 
     def close(self) -> None:
         """Close the channel."""
@@ -109,12 +117,6 @@ class GrpcTransport:
 
         return self._connection.try_often(once)
 
-    def _begin(self, request: Any) -> tuple[Any, Any]:
-        """A stream and its first response."""
-        limit = self._connection.request_timeout
-        call = self._stub.ModelStreamInfer(iter([request]), timeout=limit, metadata=self._metadata)
-        return call, self.next_response(call)
-
     def _explain(self, error: Any) -> Exception:
         codes, server = self._grpc.StatusCode, self.address.server
         code, message = error.code(), error.details() or ""
@@ -133,18 +135,21 @@ class GrpcTransport:
 
 
 class GrpcResponses:
-    """A stream under way."""
+    """A stream under way. The tries end with its first response."""
 
-    def __init__(self, call: Any, first: Any, transport: GrpcTransport) -> None:
-        self._call, self._first, self._transport = call, first, transport
-        self._cancelled = False
+    def __init__(self, transport: GrpcTransport, request: Any) -> None:
+        self._transport, self._request = transport, request
+        self._call: Any = transport.start(request)
+        self._failed = self._cancelled = False
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        response = self._first
         try:
-            while response is not None:
+            response = self._transport.try_often(self._first)
+            while response is not None and not self._cancelled:
                 yield self._transport.values(response)
                 response = self._transport.next_response(self._call)
+        except TryAgainError as error:
+            raise error.final() from error
         except ServerError:
             if not self._cancelled:
                 raise
@@ -155,6 +160,12 @@ class GrpcResponses:
         """Hang up."""
         self._cancelled = True
         self._call.cancel()
+
+    def _first(self) -> Any:
+        if self._failed and not self._cancelled:
+            self._call = self._transport.start(self._request)
+        self._failed = True
+        return self._transport.next_response(self._call)
 
 
 def value_array(value: Any) -> NDArray[Any]:

@@ -7,16 +7,16 @@ import json
 import queue
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
 from runtime.client.address import Address
-from runtime.client.connection import Arrays, Connection
+from runtime.client.connection import Answer, Arrays, Connection
 from runtime.client.errors import TryAgainError, denied, not_found, refusal, timed_out, unreachable
 from runtime.client.wire import decode, dtype_name, encode
-from runtime.errors import InputError
+from runtime.errors import InputError, OnwardError
 from runtime.triton.errors import ServerError
 
 _LENGTH = "Inference-Header-Content-Length"
@@ -63,11 +63,13 @@ class HttpTransport:
         return read_tensors(*self._exchange("POST", "/infer", body, headers))
 
     def generate(self, inputs: dict[str, Any]) -> HttpResponses:
-        """The responses of a decoupled model. The tries end with the first bytes of the answer."""
+        """The responses of a decoupled model. The request is on its way when this returns."""
         path = "/generate_stream" if inputs.get("stream") else "/generate"
-        body = json.dumps(inputs).encode()
-        connection, answer = self._connection.try_often(lambda: self._send("POST", path, body, {}))
-        return HttpResponses(self, connection, answer)
+        return HttpResponses(self, path, json.dumps(inputs).encode())
+
+    def try_often(self, action: Callable[[], Answer]) -> Answer:
+        """See `Connection.try_often`."""
+        return self._connection.try_often(action)
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -125,12 +127,25 @@ class HttpTransport:
         self, method: str, path: str, body: bytes, headers: dict[str, str]
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         """A connection and the answer that begins on it. Raises what a refusal means."""
+        connection = self.send(method, path, body, headers)
+        return connection, self.begin(connection)
+
+    def send(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> http.client.HTTPConnection:
+        """The connection on which a request went out."""
         connection = self._take()
         try:
             connection.request(method, self._path + path, body, {**self._connection.headers, **headers})
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise self.explain(error) from error
+        return connection
+
+    def begin(self, connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
+        """The answer that begins. Raises what a refusal means."""
+        try:
             answer = connection.getresponse()
             if answer.status < 400:
-                return connection, answer
+                return answer
             content = answer.read()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
@@ -162,39 +177,73 @@ class HttpTransport:
 
 
 class HttpResponses:
-    """The responses of the generate endpoints: one JSON object, or server-sent events."""
+    """The responses of the generate endpoints: one JSON object, or server-sent events. The tries end with the first."""
 
-    def __init__(
-        self, transport: HttpTransport, connection: http.client.HTTPConnection, answer: http.client.HTTPResponse
-    ) -> None:
-        self._transport, self._connection, self._answer = transport, connection, answer
-        self._cancelled = False
+    def __init__(self, transport: HttpTransport, path: str, body: bytes) -> None:
+        self._transport, self._path, self._body = transport, path, body
+        self._connection: http.client.HTTPConnection | None = None
+        self._sent = self._cancelled = False
+        with suppress(TryAgainError):  # then it is tried again when the responses are read
+            self._send()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
+        answer = None
         try:
-            for event in self._events():
-                if "error" in event:
-                    raise final(refusal(event["error"], self._transport.address.server))
-                yield event
-        except (OSError, http.client.HTTPException, ValueError) as error:
+            first, answer, events = self._transport.try_often(self._first)
+            yield first
+            for event in events:
+                if self._cancelled:
+                    return
+                yield checked(event, self._transport.address.server)
+        except (OSError, http.client.HTTPException, ValueError, ServerError, TryAgainError) as error:
             if isinstance(error, InputError) or not self._cancelled:
-                raise error if isinstance(error, InputError) else final(self._transport.explain(error)) from error
+                known = isinstance(error, OnwardError | TryAgainError)
+                raise final(error if known else self._transport.explain(error)) from error
         finally:
-            self._transport.give_back(self._connection, self._answer)
+            if answer is not None and self._connection is not None:
+                self._transport.give_back(self._connection, answer)
 
     def cancel(self) -> None:
         """Hang up."""
         self._cancelled = True
         with suppress(OSError, AttributeError):
-            self._connection.sock.shutdown(socket.SHUT_RDWR)
+            self._connection.sock.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
 
-    def _events(self) -> Iterator[dict[str, Any]]:
-        if "text/event-stream" not in self._answer.headers.get("Content-Type", ""):
-            yield json.loads(self._answer.read())
-            return
-        for line in self._answer:
-            if line.startswith(b"data: "):
-                yield json.loads(line[6:])
+    def _send(self) -> None:
+        self._connection = self._transport.send("POST", self._path, self._body, {})
+        self._sent = True
+
+    def _first(self) -> tuple[dict[str, Any], http.client.HTTPResponse, Iterator[dict[str, Any]]]:
+        """The first response, and those that follow."""
+        if self._cancelled:
+            raise ServerError("the request was cancelled")
+        if not self._sent:
+            self._send()
+        self._sent = False
+        assert self._connection is not None
+        answer = self._transport.begin(self._connection)
+        events = read_events(answer)
+        first = next(events, None)
+        if first is None:
+            raise ServerError(f"{self._transport.address.server} ended the answer before it began")
+        return checked(first, self._transport.address.server), answer, events
+
+
+def read_events(answer: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
+    """The JSON objects of an answer."""
+    if "text/event-stream" not in answer.headers.get("Content-Type", ""):
+        yield json.loads(answer.read())
+        return
+    for line in answer:
+        if line.startswith(b"data: "):
+            yield json.loads(line[6:])
+
+
+def checked(event: dict[str, Any], server: str) -> dict[str, Any]:
+    """A response that is no error. Raises what an error means."""
+    if "error" in event:
+        raise refusal(event["error"], server)
+    return event
 
 
 def final(error: Exception) -> Exception:

@@ -127,6 +127,16 @@ def test_a_cancelled_stream_ends(remote: Opener) -> None:
     assert stream.finish_reason == "cancelled"
 
 
+def test_a_stream_is_under_way_before_it_is_read(remote: Opener) -> None:
+    """Many are submitted at once, as with the local engine, also beyond its slots."""
+    pipe = remote("text-generation", "gpt2-docs")
+    streams = [pipe.submit("def", max_new_tokens=40 - index, do_sample=False) for index in range(20)]
+    streams[3].cancel()
+    texts = ["".join(stream) for stream in reversed(streams)][::-1]
+    assert all(texts[0].startswith(text) for index, text in enumerate(texts) if index != 3)
+    assert streams[3].finish_reason == "cancelled"
+
+
 def test_one_pipeline_serves_many_threads(local: Opener, remote: Opener) -> None:
     texts = [f"Number {index} is {'good' if index % 2 else 'bad'}." for index in range(48)]
     pipe = remote("text-classification", "sentiment")
