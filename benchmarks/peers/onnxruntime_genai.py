@@ -14,7 +14,9 @@ def prepare(checkpoint: str, output: str, precision: str) -> dict[str, float]:
     """Run the builder on a checkpoint folder. precision: "fp32" or "int4"."""
     command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", checkpoint, "-o", output]
     options = ["-p", precision, "-e", "cpu", "-c", f"{output}-cache"]
-    subprocess.run([*command, *options], check=True, capture_output=True, text=True)
+    done = subprocess.run([*command, *options], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"the model builder failed: {done.stderr[-1500:]}")
     return {}
 
 

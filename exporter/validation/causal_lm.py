@@ -71,7 +71,7 @@ def record(checkpoint: Checkpoint) -> Reference:
             reference.logits.append((ids, logits_of(model, ids)))
         ids = long_sequence(model, tokenizer, context)
         positions = spread(len(ids), model.config.get_text_config().vocab_size)
-        reference.long = (ids, positions, logits_of(model, ids)[positions])
+        reference.long = (ids, positions, logits_of(model, ids, positions))
         prompts = [ids for ids in prompt_ids(tokenizer, context) if len(ids) + NEW_TOKENS < context]
         reference.greedy = [generate(model, ids, GREEDY) for ids in prompts]
         reference.beams = [generate(model, ids, BEAM) for ids in prompts[:3]]
@@ -79,9 +79,18 @@ def record(checkpoint: Checkpoint) -> Reference:
     return reference
 
 
-def logits_of(model: Any, ids: np.ndarray) -> np.ndarray:
-    """The source's logits `[n, vocab]` at every position of a text."""
-    output = model(input_ids=torch.tensor(ids, device=model.device)[None])
+def logits_of(model: Any, ids: np.ndarray, positions: np.ndarray | None = None) -> np.ndarray:
+    """The source's logits `[n, vocab]` at every position of a text, or at `positions` `[k]` alone.
+
+    All logits of a long text would be the largest thing in memory, several times the weights of a small model.
+    """
+    head = model.get_output_embeddings()
+    picked = None if positions is None else torch.tensor(positions, device=model.device)
+    hook = head.register_forward_pre_hook(lambda module, args: (args[0] if picked is None else args[0][:, picked],))
+    try:
+        output = model(input_ids=torch.tensor(ids, device=model.device)[None])
+    finally:
+        hook.remove()
     logits: np.ndarray = output.logits[0].float().cpu().numpy()
     return logits
 
