@@ -57,7 +57,7 @@ class Pipeline:
         size = self.batch_size if batch_size is None else check_batch_size(batch_size)
         parameters = self._parameters(kwargs)
         if self._is_single(inputs):
-            return next(iter(self._run([inputs], 1, parameters)))
+            return next(iter(self._run(Alone([inputs]), 1, parameters)))
         if isinstance(inputs, list):
             return list(self._run(inputs, size, parameters))
         return SizedIterator(self._run(iterate(inputs), size, parameters), inputs)
@@ -101,7 +101,7 @@ class Pipeline:
         pre, fwd, post = parameters
         for number, batch in batches(items, batch_size):
             prepared = [
-                name_item(number + offset, batch_size, self.preprocess, item, pre) for offset, item in enumerate(batch)
+                name_item(number + offset, items, self.preprocess, item, pre) for offset, item in enumerate(batch)
             ]
             outputs = self._forward_batch(prepared, **fwd) if len(prepared) > 1 else [self.forward(prepared[0], **fwd)]
             for output in outputs:
@@ -125,16 +125,20 @@ class SizedIterator:
         return len(self._source)
 
 
-def name_item(index: int, batch_size: int, preprocess: Any, item: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Preprocess one item; in a batch, an error says which one it was."""
+class Alone(list[Any]):
+    """One item that the user passed by itself: an error need not say which it was."""
+
+
+def name_item(index: int, items: Any, preprocess: Any, item: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Preprocess one of `items`; an error says which one it was, unless it stands alone."""
     try:
         prepared: dict[str, Any] = preprocess(item, **kwargs)
     except InputError as error:
-        if batch_size == 1:
+        if isinstance(items, Alone):
             raise
         raise InputError(f"item {index}: {error}") from error
     except PipelineException as error:
-        if batch_size == 1:
+        if isinstance(items, Alone):
             raise
         raise PipelineException(error.task, error.model, f"item {index}: {error}") from error
     return prepared

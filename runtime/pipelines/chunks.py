@@ -30,7 +30,7 @@ class ChunkPipeline(EncoderPipeline):
     def _run(self, items: Iterable[Any], batch_size: int, parameters: list[dict[str, Any]]) -> Iterator[Any]:
         pre, forward, post = parameters
         outputs: list[dict[str, Any]] = []
-        for _, batch in batches(self._all_inputs(items, batch_size, pre), batch_size):
+        for _, batch in batches(self._all_inputs(items, pre), batch_size):
             run = self._forward_batch(batch, **forward) if len(batch) > 1 else [self.forward(batch[0], **forward)]
             for output in run:
                 outputs.append(output)
@@ -38,9 +38,9 @@ class ChunkPipeline(EncoderPipeline):
                     yield self.postprocess(outputs, **post)
                     outputs = []
 
-    def _all_inputs(self, items: Iterable[Any], batch_size: int, kwargs: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def _all_inputs(self, items: Iterable[Any], kwargs: dict[str, Any]) -> Iterator[dict[str, Any]]:
         def prepare(item: Any, **options: Any) -> dict[str, Any]:
             return {"inputs": list(self.preprocess(item, **options))}
 
         for index, item in enumerate(items):
-            yield from name_item(index, batch_size, prepare, item, kwargs)["inputs"]
+            yield from name_item(index, items, prepare, item, kwargs)["inputs"]

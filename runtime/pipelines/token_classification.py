@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from runtime.errors import InputError
-from runtime.pipelines.base import is_stream
+from runtime.pipelines.base import Alone, is_stream
 from runtime.pipelines.chunks import ChunkPipeline
 from runtime.pipelines.entities import BY_WORD, STRATEGIES, Aggregator, Entity, Token, without_overlaps
 from runtime.pipelines.text_classification import softmax
@@ -132,7 +132,7 @@ class TokenClassificationPipeline(ChunkPipeline):
             raise InputError(f"offset_mapping has {len(mappings)} mappings for {len(texts)} texts: give one for each")
         pre, forward, post = self._parameters(kwargs)
         answers = [
-            next(self._run([text], 1, [{**pre, "offset_mapping": own}, forward, post]))
+            next(self._run(Alone([text]), 1, [{**pre, "offset_mapping": own}, forward, post]))
             for text, own in zip(texts, mappings, strict=True)
         ]
         return answers[0] if isinstance(inputs, str) else answers

@@ -114,6 +114,15 @@ def test_tasks(onward: Onward) -> None:
         assert all(alias in shown.out for alias in row["aliases"])
         assert row["inputs"]
         assert row["outputs"]
+        assert row["architectures"]
+
+
+def test_tasks_lists_the_architectures_of_one(onward: Onward) -> None:
+    shown = onward("tasks", "ner")
+    assert shown.code == 0 and all(word in shown.out for word in ("token-classification", "bert", "modernbert"))
+    assert [row["task"] for row in json.loads(onward("tasks", "translation", "--json").out)] == ["translation"]
+    unknown = onward("tasks", "poetry")
+    assert unknown.code == 1 and "unknown task 'poetry'" in unknown.err
 
 
 def test_doctor(onward: Onward, monkeypatch: pytest.MonkeyPatch) -> None:

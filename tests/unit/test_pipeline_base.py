@@ -145,15 +145,18 @@ def test_what_is_no_stream(item: Any) -> None:
     assert not is_stream(item)
 
 
-def test_errors_come_with_the_item_that_caused_them(make: Callable[..., Letters]) -> None:
-    """Those before it have been answered; `item` counts over all batches."""
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_errors_come_with_the_item_that_caused_them(make: Callable[..., Letters], batch_size: int) -> None:
+    """Those before it have been answered; `item` counts over all batches, of one or of several."""
     pipe = make()
-    answers = pipe(iter(["a", "b", "c", 4, "e"]), batch_size=3)
+    answers = pipe(iter(["a", "b", "c", 4, "e"]), batch_size=batch_size)
     assert [next(answers) for _ in range(3)] == letters(["a", "b", "c"])
     with pytest.raises(InputError, match=r"^item 3: letters takes a text, not int$"):
         next(answers)
+    with pytest.raises(InputError, match=r"^item 1: letters takes a text, not int$"):
+        pipe(["a", 4], batch_size=batch_size)
     with pytest.raises(InputError, match=r"^letters takes a text, not tuple$"):
-        pipe(("a", "b"))
+        pipe(("a", "b"), batch_size=batch_size)
 
 
 def test_the_steps_one_by_one(make: Callable[..., Letters]) -> None:
