@@ -10,6 +10,7 @@ import json
 from importlib import import_module
 from typing import Any
 
+from exporter.tracing.captioner import inner_parameters, steps_language_model
 from runtime.errors import ExportError
 from runtime.generation.config import TASK_DEFAULTS, GenerationConfig
 from runtime.generation.parameters import UNSUPPORTED
@@ -63,23 +64,22 @@ def resolve_generation(model: Any, tokenizer: Any, task: str) -> dict[str, Any]:
     positions = getattr(model.config, "max_position_embeddings", None)
     if isinstance(positions, int):
         values["max_position_embeddings"] = positions
+    if task in DROPPED_DEFAULTS:
+        values |= inner_parameters(model) if steps_language_model(model) else {}
+        return values if values.get("max_length") not in (None, 20) else {**values, **DROPPED_DEFAULTS[task]}
     defaults = task_defaults(task)
     return {**values, TASK_DEFAULTS: defaults} if defaults else values
 
 
-# Of pipelines that transformers 5 dropped: 4.57's `_default_generation_config` (pipelines/image_to_text.py).
+# Of pipelines that transformers 5 dropped: 4.57's `_default_generation_config` (pipelines/image_to_text.py). There they
+# hold whatever the user passes, unless the checkpoint has a length of its own (`Pipeline.__init__`).
 DROPPED_DEFAULTS = {"image-to-text": {"max_new_tokens": 256}}
 
 
 def task_defaults(task: str) -> dict[str, Any]:
-    """What the pipeline for `task` fills into gaps: of the installed transformers, if it still has that pipeline.
-
-    The tasks that transformers 5 dropped belong here too: they need the defaults that 4.57 had for them.
-    """
+    """What the pipeline for `task` fills into gaps: of the installed transformers, if it still has that pipeline."""
     from transformers.pipelines import PIPELINE_REGISTRY
 
-    if task in DROPPED_DEFAULTS:
-        return dict(DROPPED_DEFAULTS[task])
     entry = PIPELINE_REGISTRY.supported_tasks.get(PIPELINE_REGISTRY.task_aliases.get(task, task))
     if entry is None:
         return {}

@@ -237,9 +237,14 @@ def _row_without_head(config: Any, source: Source) -> TaskRow | None:
 
 
 def _most_fitting(rows: list[TaskRow], config: Any) -> TaskRow | None:
-    """transformers lists BART's one class for filling masks too: an encoder–decoder is there to write text."""
+    """transformers lists BART's one class for filling masks too: an encoder–decoder is there to write text.
+
+    And GIT's among the causal language models: one with a vision part is there to caption.
+    """
     writes = getattr(config, "is_encoder_decoder", False)
-    return next((row for row in rows if writes and row.kind in ("seq2seq", "captioning")), next(iter(rows), None))
+    sees = getattr(config, "vision_config", None) is not None
+    kinds = (("seq2seq", "captioning") if writes else ()) + (("captioning",) if sees else ())
+    return next((row for row in rows if row.kind in kinds), next(iter(rows), None))
 
 
 def _cannot_infer(architectures: list[str], config: Any, source: Source) -> str:

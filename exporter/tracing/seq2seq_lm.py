@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from exporter.tracing.captioner import steps_language_model, trace_captioner
 from exporter.tracing.causal_lm import DTYPES, Traced, context_length
 from exporter.tracing.seq2seq import Inputs, encoder_sample, probe_seq2seq, trace_seq2seq
 from exporter.tracing.vision import fixed_size, sample_inputs
@@ -17,11 +18,14 @@ def trace_text_to_text(model: Any, input_names: list[str], opset: int, max_lengt
 
 
 def trace_image_to_text(model: Any, image: ImageSpec, opset: int, max_length: int | None = None) -> Traced:
-    """Encoder and decoder graphs of a model that reads images of one size."""
+    """The graphs of a model that reads images of one size: encoder and decoder, or steps of a language model."""
     size = fixed_size(image)
     if size is None:
         raise ExportError("captioning of images of any size is not supported yet: its processor must fix the size")
-    return trace_seq2seq_lm(model, sample_inputs(model, ["pixel_values"], size), opset, max_length)
+    inputs = sample_inputs(model, ["pixel_values"], size)
+    if steps_language_model(model):
+        return trace_captioner(model, inputs["pixel_values"], opset, max_length)
+    return trace_seq2seq_lm(model, inputs, opset, max_length)
 
 
 def trace_seq2seq_lm(model: Any, inputs: Inputs, opset: int, max_length: int | None = None) -> Traced:

@@ -15,6 +15,7 @@ import torch
 from exporter.loading import Checkpoint
 from exporter.precision import Precision
 from exporter.quiet import quiet
+from exporter.tracing.captioner import inner_parameters, steps_language_model
 from exporter.tracing.causal_lm import context_length
 from exporter.validation.causal_lm import BEAM, GREEDY, STEPS, Generated, generation_check, strip_padding
 from exporter.validation.checks import Check, compare_logits
@@ -59,7 +60,9 @@ def record_sources(checkpoint: Checkpoint, sources: list[dict[str, np.ndarray]])
         for source in sources:
             ids = np.array([reference.start, *random.integers(0, len(tokenizer), length - 1)])
             tensors = {name: torch.tensor(array, device=model.device) for name, array in source.items()}
-            logits = model(**tensors, decoder_input_ids=torch.tensor(ids, device=model.device)[None]).logits[0]
+            decoder_ids = torch.tensor(ids, device=model.device)[None]
+            # A language model that takes the image as a prefix has logits for the prefix too.
+            logits = model(**tensors, **{ids_argument(model): decoder_ids}).logits[0, -len(ids) :]
             reference.sources.append(source)
             reference.decoder_ids.append(ids)
             reference.logits.append(logits.float().cpu().numpy())
@@ -69,8 +72,15 @@ def record_sources(checkpoint: Checkpoint, sources: list[dict[str, np.ndarray]])
     return reference
 
 
+def ids_argument(model: Any) -> str:
+    """Under which name the model takes the ids of the text that it writes."""
+    return "input_ids" if steps_language_model(model) else "decoder_input_ids"
+
+
 def decoder_start(model: Any) -> int:
     """What HF's `generate()` starts the decoder from."""
+    if steps_language_model(model):
+        return int(inner_parameters(model)["decoder_start_token_id"])
     config = model.generation_config
     start = config.decoder_start_token_id
     if start is None:
@@ -90,7 +100,9 @@ def generate(model: Any, tensors: dict[str, torch.Tensor], start: int, options: 
     output = model.generate(**tensors, **options, output_scores=True, return_dict_in_generate=True)
     best = [scores[0].float().topk(2).values for scores in output.scores]
     gaps = [float(values[0] - values[1]) for values in best] if options["num_beams"] == 1 else []
-    return Generated([start], strip_padding(model, output.sequences[0, 1:].tolist()), gaps, options)
+    tokens = output.sequences[0, 1:].tolist()
+    # One sequence alone is not padded; which token ends it, the model's config may not even know (BLIP).
+    return Generated([start], tokens if steps_language_model(model) else strip_padding(model, tokens), gaps, options)
 
 
 def compare(reference: Reference, pipe: Any, precision: Precision) -> list[Check]:

@@ -14,6 +14,7 @@ from runtime.pipelines.token_logprobs import logprob_extras, logprobs_of
 from runtime.pipelines.vision import refuse_unknown
 from runtime.tokenizer import Tokenizer
 
+PROMPT = "prompt_ids"
 ARGUMENTS = ("max_new_tokens", "generate_kwargs", "prompt", "timeout")
 
 
@@ -21,7 +22,8 @@ class ImageToTextPipeline(Pipeline):
     """Says what an image shows.
 
     `pipe("cat.png")` -> `[{"generated_text": ...}]`; a list of images gives a list of those. `max_new_tokens`: 256;
-    `generate_kwargs`: any generation parameter; `timeout`: seconds, for URLs.
+    `generate_kwargs`: any generation parameter; `timeout`: seconds, for URLs; `prompt`: how the caption begins, for
+    models whose text decoder can be given a beginning (BLIP, GIT).
     """
 
     task = "image-to-text"
@@ -37,9 +39,10 @@ class ImageToTextPipeline(Pipeline):
             raise InputError("image-to-text needs an image: pipe(image)")
         return super().__call__(inputs, **kwargs)
 
-    def preprocess(self, inputs: Any, timeout: float | None = None) -> dict[str, Any]:
-        """Load an image and run the image steps: `pixel_values` float32 `[1, 3, height, width]`."""
-        return dict(self.processor(load_image(inputs, timeout)))
+    def preprocess(self, inputs: Any, timeout: float | None = None, prompt: str | None = None) -> dict[str, Any]:
+        """Load an image and run the image steps: `pixel_values` float32 `[1, 3, height, width]`; ids of the prompt."""
+        image = dict(self.processor(load_image(inputs, timeout)))
+        return image if prompt is None else {**image, PROMPT: self._prompt_ids(prompt)}
 
     def forward(self, model_inputs: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Generate: `output_ids` is a list of `num_return_sequences` lists of ids, the start token included."""
@@ -71,20 +74,28 @@ class ImageToTextPipeline(Pipeline):
         **unknown: Any,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         refuse_unknown(self.task, unknown, ARGUMENTS)
-        if prompt is not None:
+        if prompt is not None and not self.manifest.postprocess.get("takes_prompt"):
             raise InputError(f"{self.manifest.architecture} takes no prompt: leave it out")
+        if prompt is not None and not isinstance(prompt, str):
+            raise InputError(f"prompt must be a text, not {type(prompt).__name__}")
         forward = dict(generate_kwargs or {})
         if max_new_tokens is not None:
             if "max_new_tokens" in forward:
                 raise InputError("max_new_tokens is given twice, once in generate_kwargs: give it once")
             forward["max_new_tokens"] = max_new_tokens
-        return {} if timeout is None else {"timeout": timeout}, forward, {}
+        pre = {"timeout": timeout, "prompt": prompt}
+        return {name: value for name, value in pre.items() if value is not None}, forward, {}
 
     def _forward_batch(self, items: list[dict[str, Any]], **kwargs: Any) -> list[dict[str, Any]]:
         config = resolve(self.manifest.generation, **kwargs)
-        start = as_ids([start_token(config)])
-        groups = self.model.generate([start] * len(items), config, self._decode_raw, items)
+        starts = [as_ids([start_token(config), *item.get(PROMPT, ())]) for item in items]
+        sources = [{name: array for name, array in item.items() if name != PROMPT} for item in items]
+        groups = self.model.generate(starts, config, self._decode_raw, sources)
         return [{"output_ids": [one.ids for one in group], **logprobs_of(group, config)} for group in groups]
+
+    def _prompt_ids(self, prompt: str) -> Any:
+        """int64 `[tokens]`, without special tokens: the start token comes before them, and nothing behind."""
+        return as_ids(self.tokenizer(prompt, add_special_tokens=False)["input_ids"])
 
     def _decode_raw(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
