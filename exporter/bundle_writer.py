@@ -22,6 +22,7 @@ from exporter.save import save_graphs
 from exporter.sentences import sentence_facts
 from exporter.seq2seq_tasks import resolve_tasks
 from exporter.tokenizer import describe_tokenizer, save_tokenizer
+from exporter.tracing.captioner import steps_language_model
 from exporter.tracing.causal_lm import Traced, trace_causal_lm
 from exporter.tracing.encoder import trace_encoder
 from exporter.tracing.seq2seq_lm import trace_image_to_text, trace_text_to_text
@@ -108,6 +109,8 @@ def describe(
     if job.row.kind in ("causal-lm", "seq2seq", "captioning"):
         model.generation_config.save_pretrained(bundle)
         generation = resolve_generation(model, checkpoint.tokenizer, job.row.name)
+    if job.row.kind == "captioning" and steps_language_model(model):
+        seq2seq = {"takes_prompt": True}
     if job.row.kind == "seq2seq":
         tasks = resolve_tasks(model, checkpoint.tokenizer)
         seq2seq = {"tasks": tasks, "checkpoint_generation": generation}
