@@ -64,15 +64,18 @@ ITEMS: dict[str, Callable[[Any, dict[str, Any]], Item]] = {
 }
 
 
-def item_tensors(task: str, items: list[Any], arguments: dict[str, Any]) -> Arrays:
-    """The tensors of several items and of the call's arguments. Raises `InputError` for what the task cannot take."""
-    make = ITEMS.get(task) or texts_of(task)
-    made = [make(item, arguments) for item in items]
+def make_item(item: Any, task: str, arguments: dict[str, Any]) -> Item:
+    """The tensors of one item. Raises `InputError` for what the task cannot take."""
+    return (ITEMS.get(task) or texts_of(task))(item, arguments)
+
+
+def item_tensors(made: list[Item], arguments: dict[str, Any]) -> Arrays:
+    """The tensors of several items and of the call's arguments."""
     tensors = {name: rows([one[name] for one in made]) for name in made[0]}
     if "text_pair" in tensors and not any(tensors["text_pair"][:, 0]):
         del tensors["text_pair"]
     sent = {name: value for name, value in arguments.items() if name != "timeout"}
-    return tensors | ({"options": rows([to_json(sent)] * len(items))} if sent else {})
+    return tensors | ({"options": rows([to_json(sent)] * len(made))} if sent else {})
 
 
 def to_json(arguments: Any) -> str:

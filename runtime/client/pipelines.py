@@ -4,7 +4,6 @@ generators, chats and keywords, and how it nests its answers; the three steps in
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -12,9 +11,9 @@ from typing import Any
 
 from runtime.client.answers import ELSEWHERE, JSON, READERS
 from runtime.client.connection import Responses, Transport
-from runtime.client.items import item_tensors, to_json
-from runtime.errors import InputError, PipelineException
-from runtime.pipelines.base import Pipeline, batches, check_batch_size
+from runtime.client.items import item_tensors, make_item, to_json
+from runtime.errors import InputError
+from runtime.pipelines.base import Alone, Pipeline, batches, check_batch_size, name_item
 from runtime.pipelines.chat import Chat, as_chat
 
 HERE_ONLY = "preprocess, forward and postprocess happen on the server: call the pipeline, or open the bundle itself"
@@ -72,19 +71,17 @@ class RemotePipeline(Pipeline):
         return [{**self._defaults[0], **kwargs}, {}, {}]
 
     def _run(self, items: Iterable[Any], batch_size: int, parameters: list[dict[str, Any]]) -> Iterator[Any]:
-        arguments = parameters[0]
+        arguments, task = parameters[0], type(self).task
         for start, batch in batches(items, min(batch_size, self._most_rows)):
-            try:
-                yield from self._ask(batch, arguments)
-            except (InputError, PipelineException) as error:
-                raise placed(error, start, batch_size) from error
+            known = {"task": task, "arguments": arguments}
+            made = [name_item(start + row, items, make_item, item, known) for row, item in enumerate(batch)]
+            yield from self._ask(made, arguments, {} if isinstance(items, Alone) else {"item": start})
 
-    def _ask(self, items: list[Any], arguments: dict[str, Any]) -> list[Any]:
+    def _ask(self, made: list[Any], arguments: dict[str, Any], place: dict[str, int]) -> list[Any]:
         """The answers to one request."""
-        name = type(self).task
-        outputs, read = (ELSEWHERE if self._sent_task else READERS).get(name, JSON)
+        outputs, read = (ELSEWHERE if self._sent_task else READERS).get(type(self).task, JSON)
         return read(
-            self.transport.infer(item_tensors(name, items, {**arguments, **self._sent_task}), outputs), arguments
+            self.transport.infer(item_tensors(made, {**arguments, **self._sent_task, **place}), outputs), arguments
         )
 
 
@@ -98,17 +95,14 @@ class RemoteGeneration(RemotePipeline):
         return RemoteStream(self.transport.generate({**inputs, "stream": True, **counts}))
 
     def _run(self, items: Iterable[Any], batch_size: int, parameters: list[dict[str, Any]]) -> Iterator[Any]:
+        known = {"arguments": parameters[0]}
         with ThreadPoolExecutor(batch_size) as pool:
             for start, batch in batches(items, batch_size):
-                futures = [pool.submit(self._generate, item, parameters[0]) for item in batch]
-                for row, future in enumerate(futures):
-                    try:
-                        yield future.result()
-                    except InputError as error:
-                        raise placed(error, start + row, batch_size) from error
+                made = [name_item(start + row, items, prompt_inputs, item, known) for row, item in enumerate(batch)]
+                yield from [future.result() for future in [pool.submit(self._generate, inputs) for inputs in made]]
 
-    def _generate(self, prompt: Any, arguments: dict[str, Any]) -> Any:
-        (answer,) = list(self.transport.generate(prompt_inputs(prompt, arguments)))
+    def _generate(self, inputs: dict[str, Any]) -> Any:
+        (answer,) = list(self.transport.generate(inputs))
         return json.loads(answer["json"])
 
 
@@ -154,18 +148,6 @@ def prompt_inputs(prompt: Any, arguments: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(prompt, str):
         raise InputError(f"text-generation takes a text or a chat, not {type(prompt).__name__}")
     return {"text_input": prompt, "options": to_json(arguments)}
-
-
-def placed(error: Exception, start: int, batch_size: int) -> Exception:
-    """An error of one of several items, with its place among all of them."""
-    found = re.match(r"item (\d+): (.*)", str(error), re.DOTALL)
-    if batch_size == 1:
-        return error
-    row, message = (int(found[1]), found[2]) if found else (0, str(error))
-    text = f"item {start + row}: {message}"
-    return (
-        PipelineException(error.task, error.model, text) if isinstance(error, PipelineException) else InputError(text)
-    )
 
 
 def remote_class(local: type[Pipeline]) -> type[RemotePipeline]:

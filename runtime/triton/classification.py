@@ -7,6 +7,7 @@ as in HF's pipeline; cut to the number of labels). Outputs `label` and `score` [
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from runtime.errors import InputError
 from runtime.triton.options import Tasks
 from runtime.triton.settings import Settings
 from runtime.triton.tensors import scalar, strings, texts
-from runtime.triton.text_tasks import Job, TextTask, TextTaskModel
+from runtime.triton.text_tasks import Job, TextTask, TextTaskModel, take_place
 
 Row = str | dict[str, str]
 
@@ -32,16 +33,19 @@ class ClassificationModel(TextTaskModel):
     def read(self, request: Any) -> Job:
         """A request's tensors as a job. Raises `InputError`."""
         arguments = self._arguments(request)
+        first = take_place(arguments)
         typed = scalar(request, "top_k")
         if typed is not None and typed < 1:
             raise InputError(f"top_k is {typed}; it must be 1 or more")
         if "task" not in arguments:
             arguments.setdefault("top_k", 1)
-        return Job(read_rows(request, self._settings.max_text_bytes), arguments)
+        return Job(read_rows(request, self._settings.max_text_bytes), arguments, first)
 
     def run(self, jobs: list[Job]) -> list[list[Any]]:
         """All jobs whose other arguments are equal in one batch, whatever their top_k."""
-        every = [job if "task" in job.arguments else Job(job.items, job.arguments | {"top_k": None}) for job in jobs]
+        every = [
+            job if "task" in job.arguments else replace(job, arguments=job.arguments | {"top_k": None}) for job in jobs
+        ]
         return [
             answer if "task" in job.arguments else [row[: job.arguments["top_k"]] for row in answer]
             for job, answer in zip(jobs, super().run(every), strict=True)

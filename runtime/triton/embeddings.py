@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ class FeatureModel(TextTaskModel):
 
     def run(self, jobs: list[Job]) -> list[list[Any]]:
         """Arrays `[1, tokens, size]`."""
-        return super().run([Job(job.items, {**job.arguments, "return_tensors": True}) for job in jobs])
+        return super().run([replace(job, arguments={**job.arguments, "return_tensors": True}) for job in jobs])
 
     def tensors(self, answer: list[Any], wanted: set[str]) -> list[Any]:
         """The hidden states of all rows."""
@@ -49,7 +50,7 @@ class SentenceModel(TextTaskModel):
         sources = texts(request, "source_sentence", self._settings.max_text_bytes)
         if sources is None:
             return job
-        return Job(job.items, job.arguments | {"sources": self._checked(sources, len(job.items))})
+        return replace(job, arguments=job.arguments | {"sources": self._checked(sources, len(job.items))})
 
     def run(self, jobs: list[Job]) -> list[list[Any]]:
         """All texts and source sentences together; an answer is (vector, similarity or None) for each text."""
@@ -76,7 +77,8 @@ class SentenceModel(TextTaskModel):
         if "task" in job.arguments:
             return job
         others = {name: value for name, value in job.arguments.items() if name != "sources"}
-        return Job([*job.items, *job.arguments.get("sources", [])], others | {"return_tensors": True})
+        every = [*job.items, *job.arguments.get("sources", [])]
+        return replace(job, items=every, arguments=others | {"return_tensors": True})
 
     def _answers(self, vectors: list[Any], count: int) -> list[Any]:
         texts, sources = vectors[:count], vectors[count:]

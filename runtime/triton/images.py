@@ -80,6 +80,7 @@ def image_options(request: Any, settings: ImageSettings) -> dict[str, Any]:
     """`options`, without those that are about where an image is fetched from. Raises `InputError`."""
     options = read_options(request, settings.max_text_bytes) or {}
     options.pop("timeout", None)
+    options.pop("item", None)
     if "task" in options:
         raise InputError("this model does its own task only: leave task out")
     return options

@@ -1,7 +1,8 @@
 """`options`: any argument of a task's pipeline, as one JSON object, for what has no tensor of its own.
 
-It is also how `pipeline(task, "triton://...")` hands its arguments on. The one key that is no argument is "task": the
-answer of another task that the same bundle does (a text2text-generation bundle also summarizes).
+It is also how `pipeline(task, "triton://...")` hands its arguments on. Two keys are no arguments: "task" asks for the
+answer of another task that the same bundle does (a text2text-generation bundle also summarizes), and "item" says which
+of its sender's items the first one is, for error messages.
 """
 
 from __future__ import annotations

@@ -77,10 +77,11 @@ TEXT_TASKS = {
 
 @dataclass(frozen=True)
 class Job:
-    """One request, read."""
+    """One request, read. first: the place of its first item among all that its sender has, None for no list."""
 
     items: list[Any]
     arguments: dict[str, Any] = field(default_factory=dict)
+    first: int | None = None
 
 
 class TextTaskModel(BatchedModel[Job, list[Any]]):
@@ -97,7 +98,8 @@ class TextTaskModel(BatchedModel[Job, list[Any]]):
         """A request's tensors as a job. Raises `InputError`."""
         items = read_items(request, self._task.items, self._settings.max_text_bytes)
         arguments = self._arguments(request)
-        return Job(read_words(items, arguments), arguments)
+        first = take_place(arguments)
+        return Job(read_words(items, arguments), arguments, first)
 
     def run(self, jobs: list[Job]) -> list[list[Any]]:
         """Every group of jobs with equal arguments together."""
@@ -107,7 +109,8 @@ class TextTaskModel(BatchedModel[Job, list[Any]]):
         answers: dict[int, list[Any]] = {}
         for members in groups.values():
             items = [item for index in members for item in jobs[index].items]
-            found = iter(self._answers_to(items, dict(jobs[members[0]].arguments)))
+            # Of several jobs it does not matter: if one fails, each is run again by itself.
+            found = iter(self._answers_to(items, dict(jobs[members[0]].arguments), jobs[members[0]].first))
             answers |= {index: [next(found) for _ in jobs[index].items] for index in members}
         return [answers[index] for index in range(len(jobs))]
 
@@ -135,14 +138,14 @@ class TextTaskModel(BatchedModel[Job, list[Any]]):
         # From an iterator the pipeline gives one answer for each item; some unwrap lists of one.
         return list(pipe(iter(items), batch_size=len(items), **arguments))
 
-    def _answers_to(self, items: list[Any], arguments: dict[str, Any]) -> list[Any]:
+    def _answers_to(self, items: list[Any], arguments: dict[str, Any], first: int | None) -> list[Any]:
         pipe = self._tasks(arguments.pop("task", None))
         answers: dict[int, Any] = {}
         for bucket in buckets([length(item) for item in items]):
             try:
                 found = self.ask(pipe, [items[index] for index in bucket], arguments)
             except (InputError, PipelineException) as error:
-                raise placed(error, bucket, len(items)) from error
+                raise placed(error, bucket, first if first is not None or len(items) == 1 else 0) from error
             answers |= dict(zip(bucket, found, strict=True))
         return [answers[index] for index in range(len(items))]
 
@@ -152,11 +155,20 @@ class TextTaskModel(BatchedModel[Job, list[Any]]):
         return (read_options(request, limit) or {}) | {name: value for name, value in read.items() if value is not None}
 
 
-def placed(error: InputError | PipelineException, bucket: list[int], count: int) -> InputError:
-    """The error of one item of a bucket, as that of its item among all `count`."""
+def take_place(arguments: dict[str, Any]) -> int | None:
+    """The option "item", which is no argument of the pipeline. Raises `InputError`."""
+    first = arguments.pop("item", None)
+    if first is not None and not isinstance(first, int):
+        raise InputError(f"item is the number of the first of several items, not {first!r}")
+    return first
+
+
+def placed(error: InputError | PipelineException, bucket: list[int], first: int | None) -> InputError:
+    """The error of one item of a bucket, as that of its place among all; without the place for `first` None."""
     found = re.match(r"item (\d+): (.*)", str(error), re.DOTALL)
-    row, message = (int(found[1]), found[2]) if found else (0, str(error))
-    return InputError(f"item {bucket[row]}: {message}" if count > 1 else message)
+    if found is None:
+        return InputError(str(error))
+    return InputError(found[2] if first is None else f"item {first + bucket[int(found[1])]}: {found[2]}")
 
 
 def length(item: Any) -> int:

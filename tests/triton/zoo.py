@@ -148,7 +148,15 @@ CALLS: dict[tuple[str, str], list[Call]] = {
 
 # (model, task): calls that both sides refuse, with the same words.
 REFUSED: dict[tuple[str, str], list[Call]] = {
-    ("sentiment", "text-classification"): [((5,), {}), (("a",), {"top_q": 1}), (("a",), {"function_to_apply": "foo"})],
+    ("sentiment", "text-classification"): [
+        ((5,), {}),
+        ((["a", 5],), {}),
+        ((["a", "b", "word " * 5000],), {}),
+        ((["a", "b", "word " * 5000],), {"batch_size": 2}),
+        ((["word " * 5000],), {}),
+        (("a",), {"top_q": 1}),
+        (("a",), {"function_to_apply": "foo"}),
+    ],
     ("ner", "token-classification"): [(("x",), {"aggregation_strategy": "most"}), (([],), {}), (("x",), {"strid": 3})],
     ("fill-mask", "fill-mask"): [(("no mask",), {}), ((["<mask>", "none"],), {"batch_size": 2})],
     ("qa", "question-answering"): [((), {"question": "Who?", "context": ""}), (("Who?", CONTEXT), {"top_k": 0})],
@@ -159,6 +167,7 @@ REFUSED: dict[tuple[str, str], list[Call]] = {
         (("def",), {"max_new_token": 3}),
         (("word " * 2000,), {"max_new_tokens": 3}),
         (([],), {}),
+        ((["def", 3],), {}),
         (("def",), {"do_sample": True, "temperature": -1.0}),
     ],
     ("writer", "text2text-generation"): [((3,), {}), (("a",), {"num_beam": 2})],
