@@ -15,9 +15,10 @@ from exporter.image_processor import describe_image_processor, save_image_proces
 from exporter.languages import language_table
 from exporter.loading import Checkpoint
 from exporter.passes import strip_metadata, transposed_weights
-from exporter.quantization.feeds import probe_feeds
+from exporter.quantization.calibration import calibration_feeds
 from exporter.quantization.probe import GraphProbe
 from exporter.quantization.request import Request
+from exporter.quantization.samples import read_samples
 from exporter.save import save_graphs
 from exporter.sentences import sentence_facts
 from exporter.seq2seq_tasks import resolve_tasks
@@ -72,8 +73,10 @@ def quantize(job: Job, checkpoint: Checkpoint, traced: Traced, scratch: Path) ->
     if job.precision.quantize is None:
         return {}
     with job.stages("quantise"):
-        probe = GraphProbe(probe_feeds(checkpoint, traced.graphs), scratch)
-        request = Request(job.options.device.partition(":")[0], job.options.quantization, probe)
+        data = job.options.calibration_data
+        feeds = calibration_feeds(checkpoint, traced.graphs, read_samples(data) if data else None)
+        probe, device = GraphProbe(feeds, scratch), job.options.device.partition(":")[0]
+        request = Request(device, job.options.quantization, probe, calibrated=data is not None)
         return {"quantisation": job.precision.quantize(traced.graphs, request).as_json()}
 
 

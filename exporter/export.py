@@ -16,6 +16,7 @@ from exporter.loading import Checkpoint, check_device, load_checkpoint, load_con
 from exporter.output import check_target, staged_output
 from exporter.precision import PRECISIONS, Precision
 from exporter.quantization.request import Settings
+from exporter.quantization.samples import read_samples
 from exporter.source import Source, resolve_source
 from exporter.stages import Stages
 from exporter.tasks import TaskRow, resolve_task
@@ -52,6 +53,7 @@ class ExportOptions:
     max_length: int | None = None
     force: bool = False
     quantization: Settings = field(default_factory=Settings)
+    calibration_data: Path | None = None
     triton: TritonOptions = field(default_factory=TritonOptions)
 
 
@@ -131,6 +133,8 @@ def check_options(options: ExportOptions, precisions: Sequence[str]) -> list[Pre
         raise ExportError(f"--opset {options.opset} is out of range: {OPSETS.start} to {OPSETS.stop - 1}")
     options.triton.check(options.opset)
     wanted = [PRECISIONS[name] for name in dict.fromkeys(precisions)]
+    if options.calibration_data is not None:
+        check_calibration(options.calibration_data, wanted)
     for precision in wanted:
         check_precision(precision, options)
     if options.device != "cpu":
@@ -146,7 +150,15 @@ def check_precision(precision: Precision, options: ExportOptions) -> None:
             f"--{precision.name} cannot run on {options.device}: {precision.refusal}; use --device {wanted}"
         )
     if precision.name == "int4":
-        options.quantization.check()
+        options.quantization.check(options.calibration_data is not None)
+
+
+def check_calibration(path: Path, wanted: Sequence[Precision]) -> None:
+    """Read the data once before the long work, which reads it again; refuse it where nothing would be quantised."""
+    if not any(precision.quantize for precision in wanted):
+        names = " and ".join(name for name, precision in PRECISIONS.items() if precision.quantize)
+        raise ExportError(f"--calibration-data changes nothing here, only {names} learn from it: leave it out")
+    read_samples(path)
 
 
 class Held:

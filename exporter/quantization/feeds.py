@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import onnx_ir
 
-from exporter.loading import Checkpoint
 from exporter.quantization.probe import Feeds
 
 LENGTH = 128  # tokens of a text
@@ -22,17 +21,6 @@ TEXTS = (
     "La réunion aura lieu mardi prochain à 14 h 30. Wir treffen uns danach im Café an der Ecke. ¿Vienes tú también?",
     "User: What is the capital of Australia?\nAssistant: Canberra. Sydney is larger, but it isn't the capital.",
 )
-
-
-def probe_feeds(checkpoint: Checkpoint, models: Mapping[str, onnx_ir.Model]) -> dict[str, list[Feeds]]:
-    """Feeds of those graphs whose inputs are known, by graph."""
-    rows: list[Feeds] = []
-    if checkpoint.tokenizer is not None and checkpoint.row.kind != "captioning":
-        rows = text_rows(checkpoint.tokenizer, TEXTS, LENGTH)
-    elif checkpoint.processor is not None:
-        rows = image_rows(checkpoint.processor, pictures())
-    feeds = {name: graph_feeds(model, rows) for name, model in models.items()}
-    return {name: found for name, found in feeds.items() if found}
 
 
 def pictures(count: int = 4) -> list[Any]:
@@ -51,7 +39,7 @@ def pictures(count: int = 4) -> list[Any]:
     return found
 
 
-def image_rows(processor: Any, images: Sequence[Any]) -> list[Feeds]:
+def image_rows(processor: Any, images: Iterable[Any]) -> list[Feeds]:
     """`pixel_values` `[1, 3, height, width]` (and `pixel_mask`) of each image."""
     return [
         {
@@ -63,11 +51,11 @@ def image_rows(processor: Any, images: Sequence[Any]) -> list[Feeds]:
     ]
 
 
-def text_rows(tokenizer: Any, texts: Sequence[str], limit: int) -> list[Feeds]:
-    """One row `[1, n]` for each text that has tokens, cut off at `limit`."""
+def text_rows(tokenizer: Any, texts: Sequence[Any], limit: int) -> list[Feeds]:
+    """One row `[1, n]` for each text (or pair of texts) that has tokens, cut off at `limit`."""
     rows = []
     for text in texts:
-        encoded = tokenizer(text, truncation=True, max_length=limit)
+        encoded = tokenizer(*(text if isinstance(text, tuple) else (text,)), truncation=True, max_length=limit)
         if encoded["input_ids"]:
             rows.append({name: np.array([ids], dtype=np.int64) for name, ids in encoded.items()})
     return rows

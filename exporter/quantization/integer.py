@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import onnx_ir
 
+from exporter.quantization.convolutions import has_convolutions, quantize_convolutions
 from exporter.quantization.plan import Report, candidates, check_any, count_weights
 from exporter.quantization.recipes import eight_bit
 from exporter.quantization.request import Request
@@ -13,6 +14,7 @@ from exporter.quantization.rewrite import block_product, drop_unused, dynamic_pr
 from exporter.quantization.tables import quantize_tables
 
 DYNAMIC = "dynamic int8: activations quantised as they come, weights int8 with a scale per column"
+STATIC = "static int8: ranges of activations from the calibration data, weights int8 with a scale per channel"
 WEIGHTS_ONLY = "weight-only 8 bit: MatMulNBits, in blocks"
 
 
@@ -20,10 +22,14 @@ def quantize_8_bit(models: Mapping[str, onnx_ir.Model], request: Request) -> Rep
     """Rewrite all graphs in place. Raises `ExportError` when there is nothing to quantise."""
     report = Report(DYNAMIC if request.device == "cpu" else WEIGHTS_ONLY)
     found = {name: candidates(model) for name, model in models.items()}
-    check_any(found, "int8")
+    static = request.calibrated and request.device == "cpu"
+    if not (static and has_convolutions(models)):
+        check_any(found, "int8")
     for name, model in models.items():
         total = count_weights(model)
         before = sum(report.weights.values())
+        if static and quantize_convolutions(name, model, request, report):
+            report.settings["convolutions"] = STATIC
         sites = [*found[name].sites, *quantize_tables(model.graph, found[name], report)]
         if request.device == "cpu":
             dynamic_products(model.graph, sites)

@@ -54,10 +54,10 @@ def candidates(model: onnx_ir.Model) -> Candidates:
 
 def check_any(found: Mapping[str, Candidates], precision: str) -> None:
     """Raise `ExportError` when no graph has anything to quantise: the bundle would be fp32 under another name."""
-    if not any(graph.sites for graph in found.values()):
+    if not any(graph.sites or graph.tables for graph in found.values()):
         raise ExportError(
             f"nothing in this model can be stored as {precision}: no matrix product with constant weights of at least "
-            "4096 numbers (convolutions stay as they are); export it with --fp32 or --fp16"
+            "4096 numbers (convolutions need --int8 with --calibration-data); export it with --fp32 or --fp16"
         )
 
 

@@ -11,9 +11,11 @@ import numpy as np
 import onnx_ir
 import onnxruntime as ort
 
+from exporter.quantization.request import Ranges
 from exporter.quantization.sites import Site
 
 Feeds = dict[str, np.ndarray]
+HALF = 65504  # the largest float16
 GRAPH, DATA = "probe.onnx", "probe.onnx.data"
 
 
@@ -33,11 +35,24 @@ class GraphProbe:
         found = collect(model, list(wanted.values()), self.feeds[graph], rows, self.directory)
         return {site.name: found[str(site.activation.name)] for site in sites}
 
+    def ranges(self, graph: str, model: onnx_ir.Model, values: Sequence[onnx_ir.Value]) -> Ranges | None:
+        """See `Probe`."""
+        if not self.feeds.get(graph):
+            return None
+        names = [str(value.name) for value in values]
+        found: Ranges = dict.fromkeys(names, (np.inf, -np.inf))
+        with tempfile.TemporaryDirectory(dir=self.directory) as scratch:
+            for arrays in run(model, values, self.feeds[graph], Path(scratch)):
+                for name, array in zip(names, arrays, strict=True):
+                    low, high = found[name]
+                    found[name] = min(low, float(array.min())), max(high, float(array.max()))
+        return found
+
 
 def collect(
     model: onnx_ir.Model, values: Sequence[onnx_ir.Value], feeds: Sequence[Feeds], rows: int, directory: Path
 ) -> dict[str, np.ndarray]:
-    """Rows `[n, width]` of each value over all feeds, at most `rows`, evenly picked from each feed."""
+    """float16 rows `[n, width]` of each value over all feeds, at most `rows`, evenly picked from each feed."""
     names = [str(value.name) for value in values]
     share = max(1, rows // len(feeds))
     kept: dict[str, list[np.ndarray]] = {name: [] for name in names}
@@ -46,7 +61,7 @@ def collect(
             for name, array in zip(names, arrays, strict=True):
                 flat = array.reshape(-1, array.shape[-1])
                 picked = np.unique(np.linspace(0, len(flat) - 1, min(share, len(flat))).astype(int))
-                kept[name].append(flat[picked].astype(np.float32))
+                kept[name].append(flat[picked].clip(-HALF, HALF).astype(np.float16))
     return {name: np.concatenate(arrays) for name, arrays in kept.items()}
 
 
@@ -55,7 +70,7 @@ def run(
 ) -> Iterator[list[np.ndarray]]:
     """The inner `values` for each of the feeds."""
     outputs = list(model.graph.outputs)
-    extra = [value for value in values if not value.is_graph_output() and not value.is_graph_input()]
+    extra = [value for value in values if not value.is_graph_output()]
     try:
         model.graph.outputs.extend(extra)
         onnx_ir.save(model, scratch / GRAPH, external_data=DATA)

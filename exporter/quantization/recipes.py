@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from exporter.quantization.blocks import SIZES, fitting_size
+from exporter.quantization.gptq import quantize_gptq
+from exporter.quantization.hqq import quantize_hqq
+from exporter.quantization.request import Settings
 from exporter.quantization.rewrite import Recipe
 from exporter.quantization.rtn import quantize_rtn
 from exporter.quantization.sites import Site, Table, array_of, sizes
@@ -25,6 +30,11 @@ def eight_bit_table(table: Table) -> Recipe | None:
     return Recipe(8, size, True, lambda: quantize_rtn(array_of(table.weight), 8, size))
 
 
-def four_bit(site: Site, size: int, symmetric: bool) -> Recipe:
-    """4 bit, rounded to nearest."""
+def four_bit(site: Site, settings: Settings, inputs: np.ndarray | None = None) -> Recipe:
+    """4 bit, by the method of `settings`. inputs: rows `[n, depth]` that reach the product, for GPTQ."""
+    size, symmetric = settings.block_size, settings.symmetric
+    if settings.method == "hqq":
+        return Recipe(4, size, False, lambda: quantize_hqq(site.columns_first(), size))
+    if settings.method == "gptq" and inputs is not None:
+        return Recipe(4, size, symmetric, lambda: quantize_gptq(site.columns_first(), inputs, size, symmetric))
     return Recipe(4, size, symmetric, lambda: quantize_rtn(site.columns_first(), 4, size, symmetric))

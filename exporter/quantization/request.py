@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -11,7 +12,8 @@ import onnx_ir
 from exporter.quantization.sites import Site
 from runtime.errors import ExportError
 
-METHODS = ("rtn",)
+Ranges = dict[str, tuple[float, float]]
+METHODS = ("rtn", "hqq", "gptq")
 
 
 @dataclass(frozen=True)
@@ -22,25 +24,34 @@ class Settings:
     symmetric: bool = True
     method: str = "rtn"
 
-    def check(self) -> None:
+    def check(self, calibrated: bool) -> None:
         """Raise `ExportError` for what no kernel takes."""
         if self.block_size not in (16, 32, 64, 128):
             raise ExportError(f"--block-size {self.block_size} has no kernels: use 16, 32, 64 or 128")
         if self.method not in METHODS:
             raise ExportError(f"unknown --int4-method {self.method!r}; one of {', '.join(METHODS)}")
+        if self.method == "gptq" and not calibrated:
+            raise ExportError("--int4-method gptq learns from real inputs: give some with --calibration-data FILE")
 
 
 class Probe(Protocol):
-    """Runs a graph, still in float, on probe inputs."""
+    """Runs a graph, still in float, on probe inputs; None where it cannot be run."""
 
     def __call__(self, graph: str, model: onnx_ir.Model, sites: list[Site], rows: int) -> dict[str, np.ndarray] | None:
-        """Rows `[n, depth]`, at most `rows`, of what reaches each site, by the weight's name; None: cannot be run."""
+        """Rows `[n, depth]`, at most `rows`, of what reaches each site, by the weight's name."""
+
+    def ranges(self, graph: str, model: onnx_ir.Model, values: Sequence[onnx_ir.Value]) -> Ranges | None:
+        """Smallest and largest number of each value, by its name."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """device: where the bundle is to run ("cpu", "cuda"). probe: None where nothing can be measured."""
+    """device: where the bundle is to run ("cpu", "cuda"). probe: None where nothing can be measured.
+
+    calibrated: whether the probe's inputs are the user's, so that ranges of activations can be taken from them.
+    """
 
     device: str = "cpu"
     settings: Settings = field(default_factory=Settings)
     probe: Probe | None = None
+    calibrated: bool = False

@@ -41,14 +41,16 @@ def one_thread() -> Iterator[None]:
 
 def _quantize(weight: np.ndarray, bits: int, size: int, symmetric: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     blocks = torch.from_numpy(fill_up(weight.astype(np.float32, copy=False), size))
-    if bits == 8:
-        scales, zeros = blocks.abs().amax(-1) / 127, torch.full(blocks.shape[:2], 128.0)
-    elif symmetric:
-        scales, zeros = _search_symmetric(blocks)
-    else:
-        scales, zeros = _search_asymmetric(blocks)
+    scales, zeros = search(blocks, bits, symmetric)
     codes = encode(blocks, scales, zeros, bits)
     return codes.to(torch.uint8).numpy(), scales.numpy(), zeros.to(torch.uint8).numpy()
+
+
+def search(blocks: torch.Tensor, bits: int, symmetric: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scales and zero points, float32 `[columns, blocks]`, for `[columns, blocks, size]`."""
+    if bits == 8:
+        return blocks.abs().amax(-1) / 127, torch.full(blocks.shape[:2], 128.0)
+    return _search_symmetric(blocks) if symmetric else _search_asymmetric(blocks)
 
 
 def encode(blocks: torch.Tensor, scales: torch.Tensor, zeros: torch.Tensor, bits: int) -> torch.Tensor:
@@ -83,8 +85,8 @@ def _best(
     """Scales and zero points with the smallest squared error, block by block."""
     best_error: torch.Tensor | None = None
     for scales, zeros in candidates:
-        scales = _refit(blocks, scales, zeros)
-        error = _squared_error(blocks, scales, zeros)
+        scales = refit(blocks, scales, zeros)
+        error = squared_error(blocks, scales, zeros)
         if best_error is None:
             best_error, best_scales, best_zeros = error, scales, zeros
             continue
@@ -95,13 +97,14 @@ def _best(
     return best_scales, best_zeros
 
 
-def _refit(blocks: torch.Tensor, scales: torch.Tensor, zeros: torch.Tensor) -> torch.Tensor:
+def refit(blocks: torch.Tensor, scales: torch.Tensor, zeros: torch.Tensor) -> torch.Tensor:
     """The scales that suit the codes best: least squares of `weight = scale * (code - zero)`."""
     steps = encode(blocks, scales, zeros, 4) - zeros[..., None]
     squares = (steps * steps).sum(-1)
     return torch.where(squares == 0, scales, (blocks * steps).sum(-1) / squares)
 
 
-def _squared_error(blocks: torch.Tensor, scales: torch.Tensor, zeros: torch.Tensor) -> torch.Tensor:
+def squared_error(blocks: torch.Tensor, scales: torch.Tensor, zeros: torch.Tensor) -> torch.Tensor:
+    """Of each block in 4 bit, `[columns, blocks]`."""
     found = (encode(blocks, scales, zeros, 4) - zeros[..., None]) * scales[..., None]
     return (blocks - found).square_().sum(-1)

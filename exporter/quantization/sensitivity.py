@@ -48,6 +48,7 @@ def loss(weight: np.ndarray, inputs: np.ndarray | None, size: int, symmetric: bo
     picked = np.ascontiguousarray(weight[:: max(1, len(weight) // COLUMNS)])
     difference = quantize_rtn(picked, 4, size, symmetric).dequantized() - picked
     if inputs is not None:
-        picked, difference = picked @ inputs.T, difference @ inputs.T
+        rows = inputs.T.astype(np.float32)
+        picked, difference = picked @ rows, difference @ rows
     power = float(np.square(picked).sum())
     return float(np.square(difference).sum()) / power if power else 0.0

@@ -60,7 +60,22 @@ def add_precisions(ctx: click.Context, _: click.Parameter, names: str | None) ->
     type=click.Choice([16, 32, 64, 128]),
     help="Weights that share a scale in 4 bit.",
 )
+@click.option(
+    "--int4-method",
+    "method",
+    default="rtn",
+    show_default=True,
+    type=click.Choice(["rtn", "hqq", "gptq"]),
+    help="Rounding to nearest with searched scales; half-quadratic; GPTQ, which learns from --calibration-data.",
+)
 @click.option("--int4-symmetric/--int4-asymmetric", "symmetric", default=True, help="Without or with zero points.")
+@click.option(
+    "--calibration-data",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Texts (.jsonl, .csv, .txt), arrays (.npz) or a directory of images like those to come: int8 convolutions and "
+    "GPTQ learn from them.",
+)
 @click.option(
     "--device", default="cpu", show_default=True, help="Where torch runs during the export: cpu, cuda, cuda:N."
 )
@@ -84,7 +99,7 @@ def add_precisions(ctx: click.Context, _: click.Parameter, names: str | None) ->
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
 @click.pass_context
 def export(
-    ctx: click.Context, /, no_validate: bool, as_json: bool, block_size: int, symmetric: bool, **options: Any
+    ctx: click.Context, /, no_validate: bool, as_json: bool, **options: Any
 ) -> None:
     """Export SOURCE (a hub id, a directory, a Trainer's output, a PEFT adapter) to a verified ONNX bundle.
 
@@ -97,7 +112,7 @@ def export(
     from exporter.export import ExportOptions
     from exporter.quantization.request import Settings
 
-    settings = Settings(block_size=block_size, symmetric=symmetric)
+    settings = Settings(**{name: options.pop(name) for name in ("block_size", "symmetric", "method")})
     options["triton"] = take_triton(options)
     export_options = ExportOptions(**options, validate=not no_validate, quantization=settings)
     precisions = list(dict.fromkeys(ctx.meta.get(PRECISIONS) or ["fp32"]))

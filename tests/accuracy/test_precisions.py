@@ -1,0 +1,103 @@
+"""What each precision costs in accuracy on the trained checkpoints, within the budgets of `budgets.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from exporter.quantization import recipes
+from exporter.quantization.blocks import Blocks, fill_up
+from exporter.quantization.request import Settings
+from tests.accuracy import lab
+from tests.accuracy.lab import Lab, Metric, Row, show
+from tests.accuracy.test_accuracy import BUDGETS
+from tests.checkpoints import TINY_BERT, TINY_GPT2, TINY_NER, TINY_QA, TINY_RESNET
+from tests.checkpoints.train.shapes import portrait
+
+Labs = Callable[[Path], Lab]
+# Task -> its checkpoint, its metric, and the precisions that it is exported in (fp16 language models: test_accuracy).
+TASKS: dict[str, tuple[Path, Metric, tuple[str, ...]]] = {
+    "language model": (TINY_GPT2, lab.perplexity(TINY_GPT2), ("int8", "int4")),
+    "sentiment": (TINY_BERT, Metric(lab.sentiment), ("fp16", "int8", "int4")),
+    "named entities": (TINY_NER, Metric(lab.names), ("int8", "int4")),
+    "question answering": (TINY_QA, Metric(lab.spans), ("int8", "int4")),
+}
+
+
+@pytest.fixture(scope="module")
+def labs(tmp_path_factory: pytest.TempPathFactory) -> Labs:
+    """One lab for each checkpoint."""
+    made: dict[Path, Lab] = {}
+    return lambda checkpoint: made.setdefault(checkpoint, Lab(checkpoint, tmp_path_factory.mktemp(checkpoint.name)))
+
+
+def assert_within_budgets(rows: list[Row]) -> None:
+    """All of them, or the table."""
+    assert all(row.passed for row in rows), f"accuracy lost\n{show(rows)}"
+
+
+@pytest.mark.parametrize("task", list(TASKS))
+def test_precisions(task: str, labs: Labs) -> None:
+    checkpoint, metric, precisions = TASKS[task]
+    bundles = {precision: labs(checkpoint)(precision) for precision in ("fp32", *precisions)}
+    assert_within_budgets(lab.compare(task, metric, bundles, BUDGETS[f"{task}, loss to fp32"]))
+
+
+@pytest.fixture(scope="module")
+def drawings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images to calibrate with."""
+    directory = tmp_path_factory.mktemp("drawings")
+    random = np.random.default_rng(77)
+    for number in range(24):
+        portrait(random, (48, 48))[0].save(directory / f"{number:02}.png")
+    return directory
+
+
+def test_int8_convolutions(labs: Labs, drawings: Path) -> None:
+    """Calibrated: all convolutions are integer ones, and hardly an answer changes."""
+    shapes = labs(TINY_RESNET)
+    bundles = {"fp32": shapes("fp32"), "int8": shapes("int8", calibration_data=drawings)}
+    assert_within_budgets(lab.compare("shapes", Metric(lab.shapes), bundles, BUDGETS["shapes, loss to fp32"]))
+
+
+CALIBRATION = """The function returns a list of the values that were read, in the order in which they were found.
+If the argument is None, the default encoding is used and an error is raised when the file cannot be opened.
+Changed in version 3.6: the parameter is keyword-only, and a deprecation warning is issued for positional use.
+Return True if the object is an instance of the class, or of a subclass of it, and False otherwise.
+An iterator over the keys of the dictionary; modifying it during the iteration raises a RuntimeError.
+See also: the module documentation of the standard library, which describes how objects are copied and compared.
+"""
+
+
+def test_gptq_loses_less_than_rounding(labs: Labs, tmp_path: Path) -> None:
+    texts = tmp_path / "texts.txt"
+    texts.write_text(CALIBRATION)
+    metric, model = TASKS["language model"][1], labs(TINY_GPT2)
+    found = {
+        method: metric.ask(model("int4", quantization=Settings(128, True, method), calibration_data=data))
+        for method, data in (("rtn", None), ("gptq", texts), ("hqq", None))
+    }
+    assert found["gptq"] < found["rtn"]
+    assert found["hqq"] < found["rtn"]
+
+
+def per_tensor(weight: np.ndarray, bits: int, size: int, symmetric: bool = True) -> Blocks:
+    """A bad quantisation: one scale for the whole weight, that of its largest number."""
+    blocks = fill_up(weight, size)
+    scale = np.abs(blocks).max() / (2 ** (bits - 1) - 1)
+    codes = np.clip(np.round(blocks / scale) + 2 ** (bits - 1), 0, 2**bits - 1).astype(np.uint8)
+    return Blocks(codes, np.full(blocks.shape[:2], scale, np.float32), None, bits, weight.shape[1])
+
+
+def test_bad_quantisation_is_caught(labs: Labs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """4 bit with one scale per tensor goes over the budget, and the table says so."""
+    monkeypatch.setattr(recipes, "quantize_rtn", per_tensor)
+    checkpoint, metric, _ = TASKS["language model"]
+    bundles = {"fp32": labs(checkpoint)("fp32"), "int4": labs(checkpoint)("int4")}
+    rows = lab.compare("language model", metric, bundles, BUDGETS["language model, loss to fp32"])
+    assert rows[0].loss > 0.03
+    with pytest.raises(AssertionError, match=r"int4 .*<-- over its budget"):
+        assert_within_budgets(rows)
