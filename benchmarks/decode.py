@@ -88,7 +88,7 @@ def peer(module: str, requirements: str, name: str, precision: str, batch: int, 
         model = models.peer_model(module, python, name, precision)
     except (MissingPeerError, RuntimeError) as error:
         return Side(requirements, unavailable, missing=str(error).strip().splitlines()[-1][:200])
-    arguments: dict[str, Any] = {"model": model, "prompt": prompt, "new": NEW, "batch": batch}
+    arguments: dict[str, Any] = {"model": model, "prompt": prompt, "new": NEW, "batch": batch, "precision": precision}
     return Side(requirements, lambda: run(f"benchmarks.peers.{module}:decode", python=python, **arguments))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import subprocess
 import sys
@@ -26,11 +27,13 @@ def interpreter(peer: str) -> str:
 
 
 def install(folder: Path, wanted: Path) -> None:
-    """Create `folder` with what `wanted` lists; nothing is left behind when that fails."""
+    """Create `folder` with what `wanted` lists, less its `# without:` lines; nothing is left when that fails."""
     try:
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, capture_output=True, text=True)
-        pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--requirement", str(wanted)]
-        subprocess.run(pip, check=True, capture_output=True, text=True)
+        pip = [str(folder / "bin" / "python"), "-m", "pip"]
+        subprocess.run([*pip, "install", "--quiet", "-r", str(wanted)], check=True, capture_output=True, text=True)
+        for package in re.findall(r"^# without: (\S+)$", wanted.read_text(), re.MULTILINE):
+            subprocess.run([*pip, "uninstall", "--quiet", "--yes", package], check=True, capture_output=True, text=True)
     except subprocess.CalledProcessError as error:
         shutil.rmtree(folder, ignore_errors=True)
         reason = (error.stderr or "").strip().splitlines()

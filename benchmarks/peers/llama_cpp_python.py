@@ -19,7 +19,7 @@ def prepare(checkpoint: str, output: str, precision: str) -> dict[str, float]:
     return {}
 
 
-def decode(model: str, prompt: int, new: int, batch: int) -> dict[str, float]:
+def decode(model: str, prompt: int, new: int, batch: int, precision: str) -> dict[str, float]:
     """Greedy through `eval` and `sample`; one sequence only."""
     import os
 

@@ -20,7 +20,7 @@ def prepare(checkpoint: str, output: str, precision: str) -> dict[str, float]:
     return {}
 
 
-def decode(model: str, prompt: int, new: int, batch: int) -> dict[str, float]:
+def decode(model: str, prompt: int, new: int, batch: int, precision: str) -> dict[str, float]:
     """Greedy, `max_length` just long enough; end tokens cannot be switched off, random weights hardly choose them."""
     import onnxruntime_genai as og
 

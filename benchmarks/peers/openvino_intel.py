@@ -22,7 +22,7 @@ def prepare(checkpoint: str, output: str, precision: str) -> dict[str, float]:
     return {}
 
 
-def decode(model: str, prompt: int, new: int, batch: int, precision: str = "fp32") -> dict[str, float]:
+def decode(model: str, prompt: int, new: int, batch: int, precision: str) -> dict[str, float]:
     """transformers' `generate()` around OpenVINO. fp32 is asked for: on this kind of CPU bf16 is the default."""
     from optimum.intel import OVModelForCausalLM
 

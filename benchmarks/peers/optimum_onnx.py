@@ -18,7 +18,7 @@ def prepare(checkpoint: str, output: str, precision: str) -> dict[str, float]:
     return {}
 
 
-def decode(model: str, prompt: int, new: int, batch: int) -> dict[str, float]:
+def decode(model: str, prompt: int, new: int, batch: int, precision: str) -> dict[str, float]:
     """transformers' `generate()` around ONNX Runtime with IO binding."""
     from optimum.onnxruntime import ORTModelForCausalLM
 
