@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from exporter.evaluation.settings import EvaluationSettings
 from exporter.loading import Checkpoint, check_device, load_checkpoint, load_config
 from exporter.output import check_target, staged_output
 from exporter.precision import PRECISIONS, Precision
@@ -26,6 +27,7 @@ from runtime.bundle import MANIFEST_FILE, Manifest, encode, sha256
 from runtime.errors import ExportError, OnwardError
 
 if TYPE_CHECKING:
+    from exporter.evaluation.run import Evaluation
     from exporter.tracing.causal_lm import Traced
 
 DEFAULT_OPSET = 18
@@ -53,6 +55,7 @@ class ExportOptions:
     max_length: int | None = None
     force: bool = False
     quantization: Settings = field(default_factory=Settings)
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     calibration_data: Path | None = None
     triton: TritonOptions = field(default_factory=TritonOptions)
 
@@ -103,8 +106,21 @@ def run_exports(options: ExportOptions, precisions: Sequence[str], stages: Stage
         row = resolve_task(options.task, config, source)
         if options.max_length is not None and row.kind in ("encoder", "vision"):
             raise ExportError(f"--max-length is the context of a text generator, {row.name} has none: leave it out")
-    jobs = [Job(options, source, row, precision, name, stages) for precision, name in zip(wanted, names, strict=True)]
+        evaluation = read_evaluation(options, row, config)
+    jobs = [
+        Job(options, source, row, precision, name, stages, evaluation)
+        for precision, name in zip(wanted, names, strict=True)
+    ]
     return run_jobs(jobs, stages)
+
+
+def read_evaluation(options: ExportOptions, row: TaskRow, config: Any) -> Evaluation | None:
+    """The evaluation data, refused before anything is loaded where it does not fit."""
+    if options.evaluation.data is None:
+        return None
+    from exporter.evaluation.run import prepare
+
+    return prepare(options.evaluation, row.name, config)
 
 
 def run_jobs(jobs: Sequence[Job], stages: Stages) -> list[Outcome]:
@@ -137,6 +153,9 @@ def check_options(options: ExportOptions, precisions: Sequence[str]) -> list[Pre
         check_calibration(options.calibration_data, wanted)
     for precision in wanted:
         check_precision(precision, options)
+    options.evaluation.check()
+    if options.evaluation.data is not None and not options.validate:
+        raise ExportError("--eval-data is part of the validation: leave --no-validate out")
     if options.device != "cpu":
         check_device(options.device)
     return wanted
@@ -202,6 +221,7 @@ class Job:
     precision: Precision
     name: str
     stages: Stages
+    evaluation: Evaluation | None = None
 
     @property
     def dtype(self) -> str:
@@ -261,6 +281,11 @@ class Job:
             expected = record_source(checkpoint)
         with self.stages("observe the source"):
             expected.facts = observe_source(checkpoint)
+        if self.evaluation is not None:
+            from exporter.evaluation.run import evaluate_source
+
+            with self.stages("evaluate the source"):
+                expected.evaluation = evaluate_source(self.evaluation, checkpoint)
         return expected
 
     def write(self, held: Held, staging: Path, last: bool) -> Manifest:

@@ -102,13 +102,15 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def summary(checks: Sequence[Check]) -> dict[str, Any]:
-    """For the manifest: whether all passed, how many, and the worst figures."""
+    """For the manifest: whether all passed, how many, the worst figures, and the accuracy by metric."""
     worst: dict[str, float] = {}
+    accuracy = {check.name: check.figures for check in checks if check.point == "accuracy"}
     for check in checks:
-        for name, value in check.figures.items():
+        for name, value in check.figures.items() if check.point != "accuracy" else ():
             pick = min if name in ("top1", "agreement") else max
             worst[name] = pick(worst.get(name, value), value)
-    return {"passed": all(check.passed for check in checks), "checks": len(checks), **worst}
+    measured = {"accuracy": accuracy} if accuracy else {}
+    return {"passed": all(check.passed for check in checks), "checks": len(checks), **worst, **measured}
 
 
 def as_json(checks: Sequence[Check]) -> list[dict[str, Any]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from exporter.evaluation.run import evaluate_source, prepare
+from exporter.evaluation.settings import EvaluationSettings
 from exporter.loading import load_checkpoint, load_config
 from exporter.source import resolve_source
 from exporter.tasks import resolve_task
@@ -19,14 +21,23 @@ def revalidate(
     device: str = "cpu",
     token: str | None = None,
     trust_remote_code: bool = False,
+    evaluation: EvaluationSettings | None = None,
 ) -> list[Check]:
-    """Load the source in float32, ask both, compare. Raises `OnwardError`s for what cannot be read."""
+    """Load the source in float32, ask both, compare. Raises `OnwardError`s for what cannot be read.
+
+    evaluation: data to measure the task's metric on as well; its checks have the point "accuracy".
+    """
     bundle = open_bundle(path)
     manifest = bundle.manifest
     revision = manifest.provenance.get("revision") if against is None else None
     source = resolve_source(against or manifest.provenance["source"], revision, token)
-    row = resolve_task(manifest.task, load_config(source, trust_remote_code, token), source)
+    config = load_config(source, trust_remote_code, token)
+    row = resolve_task(manifest.task, config, source)
+    prepared = prepare(evaluation or EvaluationSettings(), row.name, config)
     checkpoint = load_checkpoint(
         source, row, dtype="float32", device=device, trust_remote_code=trust_remote_code, token=token
     )
-    return validate_bundle(record_source(checkpoint), bundle.directory, provider)
+    expected = record_source(checkpoint)
+    if prepared is not None:
+        expected.evaluation = evaluate_source(prepared, checkpoint)
+    return validate_bundle(expected, bundle.directory, provider)

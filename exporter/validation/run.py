@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from exporter.evaluation.run import Evaluation, evaluate_bundle
 from exporter.generation_config import resolve_generation
 from exporter.loading import Checkpoint
 from exporter.precision import PRECISIONS, Precision
@@ -64,7 +65,8 @@ class Expectation:
     """What the source said, and what prepares its inputs.
 
     generation: the parameters that a generating checkpoint resolves to, which greedy probes alone would not tell apart.
-    facts: what the report tells of the source beyond that; None where no report is written.
+    facts: what the report tells of the source beyond that; None where no report is written. evaluation: the source's
+    answers to evaluation data.
     """
 
     task: str
@@ -73,6 +75,7 @@ class Expectation:
     processor: Any = None
     generation: dict[str, Any] | None = None
     facts: SourceFacts | None = None
+    evaluation: Evaluation | None = None
 
 
 def record_source(checkpoint: Checkpoint) -> Expectation:
@@ -98,7 +101,12 @@ def validate_bundle(expected: Expectation, bundle: Path, provider: str = "cpu") 
     try:
         inputs = compare_inputs(expected, pipe)
         precision = PRECISIONS[pipe.manifest.precision]
-        return [*inputs, *compare_parameters(expected, pipe), *compare(expected, pipe, precision)]
+        return [
+            *inputs,
+            *compare_parameters(expected, pipe),
+            *compare(expected, pipe, precision),
+            *evaluate(expected, pipe, precision),
+        ]
     finally:
         pipe.close()
         close_sessions()
@@ -111,6 +119,17 @@ def compare(expected: Expectation, pipe: Any, precision: Precision) -> list[Chec
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         return [Check("answers", "the pipeline runs", False, {}, f"{type(error).__name__}: {reason}")]
+
+
+def evaluate(expected: Expectation, pipe: Any, precision: Precision) -> list[Check]:
+    """The task's metric on evaluation data, where there is any."""
+    if expected.evaluation is None:
+        return []
+    try:
+        return evaluate_bundle(expected.evaluation, pipe, precision)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        return [Check("accuracy", "the evaluation runs", False, {}, f"{type(error).__name__}: {reason}")]
 
 
 def compare_parameters(expected: Expectation, pipe: Any) -> list[Check]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from runtime.cli.triton_options import take_triton, triton_options
+from runtime.cli.evaluation_options import evaluation_options, take_settings
 from runtime.errors import OnwardError
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def add_precisions(ctx: click.Context, _: click.Parameter, names: str | None) ->
 @click.option("--no-validate", is_flag=True, help="Skip the comparison with the source model.")
 @click.option("--max-length", type=click.IntRange(min=2), help="Context of the bundle; the model's own by default.")
 @triton_options
+@evaluation_options
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
 @click.pass_context
 def export(
@@ -114,7 +116,8 @@ def export(
 
     settings = Settings(**{name: options.pop(name) for name in ("block_size", "symmetric", "method")})
     options["triton"] = take_triton(options)
-    export_options = ExportOptions(**options, validate=not no_validate, quantization=settings)
+    evaluation = take_settings(options)
+    export_options = ExportOptions(**options, validate=not no_validate, quantization=settings, evaluation=evaluation)
     precisions = list(dict.fromkeys(ctx.meta.get(PRECISIONS) or ["fp32"]))
     outcomes = export_quietly(export_options, precisions) if as_json else export_visibly(export_options, precisions)
     if as_json:

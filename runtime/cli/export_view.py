@@ -84,11 +84,13 @@ def show_result(console: Console, result: ExportResult) -> None:
     for path in files_of(result.directory / str(manifest.version)):
         table.add_row(path.name, megabytes(path.stat().st_size))
     table.add_row("validation", validation_line(manifest.validation))
-    table.add_row("report", str(result.directory / str(manifest.version) / "report.html"))
+    for name, measured in manifest.validation.get("accuracy", {}).items():
+        table.add_row(name, accuracy_line(measured))
     table.add_row("time", f"{sum(result.seconds.values()):.1f} s")
     console.print(table)
     question = EXAMPLES.get(manifest.task, '"I love this!"')
     for title, line in (
+        ("Read it", str(result.directory / str(manifest.version) / "report.html")),
         ("Run it", f"onward run {quote(str(result.directory))} {question}"),
         ("Serve it", f"onward serve {quote(str(result.directory.parent))}"),
     ):
@@ -132,8 +134,14 @@ def validation_line(validation: dict[str, Any]) -> str:
     """The manifest's summary in one line."""
     if validation.get("passed") is None:
         return f"[yellow]skipped[/] ({validation.get('reason', '')})"
-    rest = {name: value for name, value in validation.items() if name not in ("passed", "checks")}
+    rest = {name: value for name, value in validation.items() if name not in ("passed", "checks", "accuracy")}
     return f"[green]{validation['checks']} checks passed[/], worst: {figures(rest)}"
+
+
+def accuracy_line(measured: dict[str, float]) -> str:
+    """A metric of source and bundle."""
+    pair = f"{measured['source']:.2f} → {measured['bundle']:.2f}"
+    return f"{pair} (drop {measured['drop']:.2f}, allowed {measured['allowed']:g}, {measured['examples']:.0f} examples)"
 
 
 def figures(values: dict[str, float]) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
+from runtime.cli.evaluation_options import evaluation_options, take_settings
 from runtime.errors import OnwardError, ValidationError
 
 
@@ -17,6 +19,7 @@ from runtime.errors import OnwardError, ValidationError
 @click.option("--device", default="cpu", show_default=True, help="Where torch runs the source model.")
 @click.option("--token", envvar="HF_TOKEN", help="Hub token; read from HF_TOKEN.", metavar="TOKEN")
 @click.option("--trust-remote-code", is_flag=True, help="Run model code that the checkpoint brings. Read it first.")
+@evaluation_options
 @click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
 def validate(
     bundle: Path,
@@ -26,6 +29,7 @@ def validate(
     token: str | None,
     trust_remote_code: bool,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Compare BUNDLE with the checkpoint it was made from; exit code 1 when it does not reproduce it."""
     try:
@@ -36,7 +40,7 @@ def validate(
 
     from runtime.cli.export_view import show_checks
 
-    checks = revalidate(bundle, against, provider, device, token, trust_remote_code)
+    checks = revalidate(bundle, against, provider, device, token, trust_remote_code, take_settings(options))
     if as_json:
         from exporter.validation.checks import as_json as checks_json
 
