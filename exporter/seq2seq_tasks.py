@@ -11,13 +11,14 @@ from typing import Any
 
 from exporter.generation_config import resolve_generation
 from runtime.generation.config import TASK_DEFAULTS, GenerationConfig
+from runtime.pipelines.text2text_generation import ANY_PAIR
 
 TASKS = ("text2text-generation", "summarization", "translation")
 BEAMS, NEW_TOKENS = 4, 256
 
 
 def resolve_tasks(model: Any, tokenizer: Any) -> dict[str, dict[str, Any]]:
-    """Per task, `translation_xx_to_yy` where the checkpoint names some: `{"generation": {...}, "prefix": "..."}`."""
+    """Per task, language pair of the checkpoint, and any other pair: `{"generation": {...}, "prefix": "..."}`."""
     own = resolve_generation(model, tokenizer, "text2text-generation")
     own.pop(TASK_DEFAULTS, None)
     base = {**own, "num_beams": BEAMS}
@@ -25,9 +26,18 @@ def resolve_tasks(model: Any, tokenizer: Any) -> dict[str, dict[str, Any]]:
         base = {**base, "max_new_tokens": NEW_TOKENS}
         base.pop("max_length", None)
     specific = getattr(model.config, "task_specific_params", None) or {}
-    names = [*TASKS, *(name for name in specific if name.startswith("translation_"))]
+    names = [*TASKS, ANY_PAIR, *(name for name in specific if name.startswith("translation_"))]
     prefix = getattr(model.config, "prefix", None) or ""
-    return {name: merged(base, prefix, specific.get(name) or {}) for name in names}
+    return {name: merged(base, prefix, specific.get(parameters_of(name, specific)) or {}) for name in names}
+
+
+def parameters_of(task: str, specific: dict[str, Any]) -> str:
+    """The task whose parameters hold. "translation" without languages means the first pair that the checkpoint names.
+
+    Source: transformers 4.57 `pipelines/__init__.py`, end of `pipeline()`.
+    """
+    pairs = (name for name in specific if name.startswith("translation"))
+    return next(pairs, task) if task == "translation" else task
 
 
 def merged(base: dict[str, Any], prefix: str, specific: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ transformers 5 dropped these pipelines; the contract is 4.57's (`pipelines/text2
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from runtime.pipelines.base import Pipeline
 from runtime.pipelines.token_logprobs import logprob_extras, logprobs_of
 from runtime.tokenizer import Tokenizer
 
+# Parameters of a language pair that the checkpoint does not name.
+ANY_PAIR = "translation_xx_to_yy"
+GLOBAL_MAX_LENGTH = 20  # transformers' default, which counts as not given
 TOKENIZER_ARGUMENTS = ("truncation", "padding", "add_special_tokens")
 
 
@@ -31,15 +35,21 @@ class Text2TextGenerationPipeline(Pipeline):
 
     task = "text2text-generation"
     return_name = "generated"
+    generation: dict[str, Any]  # of the task
 
     def __init__(self, *args: Any, slots: int = DEFAULT_SLOTS, **kwargs: Any) -> None:
         self._slots = slots
         super().__init__(*args, **kwargs)
+        # HF's oddity: given to the constructor, but not to a call, max_length cancels the default of 256 new tokens.
+        if kwargs.get("max_length") not in (None, GLOBAL_MAX_LENGTH) and kwargs.get("max_new_tokens") is None:
+            self.generation = {name: value for name, value in self.generation.items() if name != "max_new_tokens"}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        inputs = args[0] if len(args) == 1 else list(args)
-        if isinstance(inputs, tuple) or not args:
+        if not args or isinstance(args[0], tuple):
             raise InputError(f"{self.task} takes a text or a list of texts")
+        inputs = args[0]
+        if len(args) > 1:  # as in HF, which logs it
+            warnings.warn(f"{self.task} answers its first argument only: pass several texts as a list", stacklevel=2)
         answers = super().__call__(inputs, **kwargs)
         # HF's oddity: a list of texts with one answer each comes back flat.
         if (
@@ -54,7 +64,7 @@ class Text2TextGenerationPipeline(Pipeline):
         """Prefix and tokenise one text: int64 arrays `[1, tokens]`, without token types."""
         if not isinstance(inputs, str):
             raise InputError(f"{self.task} takes a text or a list of texts, not {type(inputs).__name__}")
-        options = {name: kwargs[name] for name in TOKENIZER_ARGUMENTS if name in kwargs}
+        options = {name: kwargs[name] for name in (*TOKENIZER_ARGUMENTS, "max_length") if name in kwargs}
         encoding = self.tokenizer(self.prefix + inputs, truncation=truncation, **options)
         names = {spec.name for spec in self.manifest.graphs["encoder"].inputs}
         return {name: np.asarray(values, np.int64)[None] for name, values in encoding.items() if name in names}
@@ -81,7 +91,7 @@ class Text2TextGenerationPipeline(Pipeline):
     def _load(self) -> None:
         self.tokenizer = Tokenizer.from_bundle(self.bundle)
         tasks = self.manifest.postprocess.get("tasks", {})
-        chosen = tasks.get(self.task) or tasks.get(type(self).task) or {}
+        chosen = tasks.get(self.task) or tasks.get(ANY_PAIR) or {}
         self.generation = chosen.get("generation", self.manifest.generation)
         self.prefix = chosen.get("prefix", "")
         self.model = LanguageModel(open_runner(self.bundle, self.provider, self.threads, self._slots, None))

@@ -29,6 +29,10 @@ class TranslationPipeline(Text2TextGenerationPipeline):
         if not languages:
             return super().preprocess(inputs, truncation, **kw)
         affixes = language(languages, src_lang, "src_lang")
+        language(languages, tgt_lang, "tgt_lang")
+        room = self.tokenizer.model_max_length
+        if truncation and room is not None:
+            kw = {**kw, "max_length": room - len(affixes["prefix"]) - len(affixes["suffix"])}
         plain = super().preprocess(inputs, truncation, **{**kw, "add_special_tokens": False})
         ids = [*affixes["prefix"], *plain["input_ids"][0].tolist(), *affixes["suffix"]]
         return {"input_ids": np.array([ids], np.int64), "attention_mask": np.ones((1, len(ids)), np.int64)}
@@ -47,7 +51,8 @@ class TranslationPipeline(Text2TextGenerationPipeline):
             if tgt_lang is not None:
                 kwargs.setdefault("forced_bos_token_id", language(languages, tgt_lang, "tgt_lang")["id"])
         pre, forward, post = super()._sanitize_parameters(*args, **kwargs)
-        return (pre | {"src_lang": src_lang} if src_lang else pre), forward, post
+        named_languages = {"src_lang": src_lang, "tgt_lang": tgt_lang}
+        return pre | {name: code for name, code in named_languages.items() if code}, forward, post
 
 
 def language(languages: dict[str, Any], code: str | None, name: str) -> dict[str, Any]:

@@ -1,15 +1,16 @@
 """Small working tokenizers for the tiny classifiers, each of the kind its architecture's published models have.
 
-BPE and unigram pieces are learnt from the two held-out files of ``data/``: 30 KB give a few hundred pieces at once.
+BPE and unigram pieces come from the two held-out files of ``data/``: 30 KB give a few hundred pieces at once.
 WordPiece vocabularies come from the trained sentiment model, BPE for decoders from the trained GPT-2.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from math import log
 
-from tokenizers import ByteLevelBPETokenizer, SentencePieceUnigramTokenizer
+from tokenizers import ByteLevelBPETokenizer
 from tokenizers.processors import TemplateProcessing
 from transformers import (
     AlbertTokenizer,
@@ -27,6 +28,7 @@ from transformers import (
 from tests.checkpoints import LM_HELDOUT, SENTIMENT_HELDOUT, TINY_BERT, TINY_GPT2
 
 PIECES = 600
+LONGEST = 8  # letters of a unigram piece
 # In the order of their ids in the published models.
 ROBERTA_SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 ALBERT_SPECIAL = ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"]
@@ -73,12 +75,24 @@ def _vocab_and_merges(serialised: str) -> tuple[dict[str, int], list[tuple[str, 
 
 
 def _unigrams(special: list[str], unknown: str, lower: bool = False) -> list[tuple[str, float]]:
-    """Unigram pieces with their log-probabilities, ``special`` first."""
-    unigram = SentencePieceUnigramTokenizer()
-    texts = [text.lower() if lower else text for text in _texts()]
-    options: dict[str, Any] = {"vocab_size": PIECES, "special_tokens": special, "unk_token": unknown}
-    unigram.train_from_iterator(texts, show_progress=False, **options)
-    return [(piece, score) for piece, score in json.loads(unigram.to_str())["model"]["vocab"]]
+    """Unigram pieces with their log-probabilities, ``special`` first.
+
+    Counted, not trained: the trainer of `tokenizers` gives equal pieces in another order each time, and the answers
+    that were recorded with such a tokenizer would be another's.
+    """
+    words = Counter(f"▁{word}" for text in _texts() for word in (text.lower() if lower else text).split())
+    counts: Counter[str] = Counter()
+    for word, times in words.items():
+        for start in range(len(word)):
+            for end in range(start + 1, min(start + LONGEST, len(word)) + 1):
+                counts[word[start:end]] += times
+    letters = sorted(piece for piece in counts if len(piece) == 1)
+    useful = sorted((piece for piece in counts if len(piece) > 1), key=lambda p: (-counts[p] * (len(p) - 1), p))
+    chosen = letters + useful[: PIECES - len(letters) - len(special)]
+    total = sum(counts[piece] for piece in chosen)
+    scores = [(piece, round(log(counts[piece] / total), 4)) for piece in chosen]
+    assert unknown in special
+    return [*((token, 0.0) for token in special), *scores]
 
 
 @cache

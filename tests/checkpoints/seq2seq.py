@@ -119,7 +119,7 @@ def tiny_seq2seq(model_type: str, path: Path | str, **overrides: Any) -> Path:
     return folder
 
 
-def tiny_captioner(path: Path | str) -> Path:
+def tiny_captioner(path: Path | str, max_position_embeddings: int = POSITIONS) -> Path:
     """A ViT and a GPT-2 with cross-attention (VisionEncoderDecoder), tokenizer and image processor."""
     folder = Path(path)
     tokenizer = AutoTokenizer.from_pretrained(TINY_GPT2, model_max_length=POSITIONS)
@@ -138,7 +138,7 @@ def tiny_captioner(path: Path | str) -> Path:
         n_embd=64,
         n_layer=2,
         n_head=4,
-        n_positions=POSITIONS,
+        n_positions=max_position_embeddings,
         initializer_range=0.3,
         add_cross_attention=True,
         is_decoder=True,
