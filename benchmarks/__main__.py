@@ -12,11 +12,13 @@ import click
 from rich.console import Console
 from rich.markdown import Markdown
 
-from benchmarks import cold_start, decode, export_cost
+from benchmarks import arrivals, cold_start, decode, export_cost, seq2seq
 from benchmarks.results import write_section
 
 PARTS: dict[str, Callable[[int, str], list[str]]] = {
     "decode": decode.measure,
+    "arrivals": arrivals.measure,
+    "seq2seq": seq2seq.measure,
     "cold-start": cold_start.measure,
     "export": export_cost.measure,
 }

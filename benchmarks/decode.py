@@ -87,14 +87,9 @@ def peer(module: str, requirements: str, name: str, precision: str, batch: int, 
         python = interpreter(requirements)
         model = models.peer_model(module, python, name, precision)
     except (MissingPeerError, RuntimeError) as error:
-        return Side(requirements, unavailable, missing=str(error).strip().splitlines()[-1][:200])
+        return Side(requirements, dict, missing=str(error).strip().splitlines()[-1][:200])
     arguments: dict[str, Any] = {"model": model, "prompt": prompt, "new": NEW, "batch": batch, "precision": precision}
     return Side(requirements, lambda: run(f"benchmarks.peers.{module}:decode", python=python, **arguments))
-
-
-def unavailable() -> Figures:
-    """Never called: the side is marked missing."""
-    raise RuntimeError("not available")
 
 
 def onward(bundle: str, prompt: int, new: int, batch: int) -> Figures:

@@ -4,20 +4,62 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from benchmarks.worker import run
 
 CACHE = Path(__file__).parent / ".cache"
+# Published sizes (facebook/bart-base and google-t5/t5-small) on the small tokenizers of the tests.
+SEQ2SEQ: dict[str, tuple[str, dict[str, Any]]] = {
+    "bart_base": (
+        "bart",
+        {
+            "vocab_size": 50265,
+            "d_model": 768,
+            "encoder_layers": 6,
+            "decoder_layers": 6,
+            "encoder_attention_heads": 12,
+            "decoder_attention_heads": 12,
+            "encoder_ffn_dim": 3072,
+            "decoder_ffn_dim": 3072,
+            "max_position_embeddings": 1024,
+            "init_std": 0.05,
+        },
+    ),
+    "t5_small": (
+        "t5",
+        {
+            "vocab_size": 32128,
+            "d_model": 512,
+            "d_kv": 64,
+            "d_ff": 2048,
+            "num_layers": 6,
+            "num_decoder_layers": 6,
+            "num_heads": 8,
+        },
+    ),
+}
 
 
 def checkpoint(name: str) -> str:
-    """The folder of a checkpoint of `tests.checkpoints.builders.REAL`, built when it is not there."""
-    from tests.checkpoints.builders import REAL
-
+    """The folder of a checkpoint of `SEQ2SEQ` or `tests.checkpoints.builders.REAL`, built when it is not there."""
     folder = CACHE / name
     if not (folder / "config.json").is_file():
-        REAL[name](folder)
+        build(name, folder)
     return str(folder)
+
+
+def build(name: str, folder: Path) -> None:
+    """Write the checkpoint."""
+    if name in SEQ2SEQ:
+        from tests.checkpoints.seq2seq import tiny_seq2seq
+
+        model_type, sizes = SEQ2SEQ[name]
+        tiny_seq2seq(model_type, folder, **sizes)
+        return
+    from tests.checkpoints.builders import REAL
+
+    REAL[name](folder)
 
 
 def bundle(name: str, precision: str = "fp32") -> str:
