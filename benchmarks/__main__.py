@@ -19,6 +19,8 @@ PARTS: dict[str, Callable[[int, str], list[str]]] = {
     "decode": decode.measure,
     "arrivals": arrivals.measure,
     "seq2seq": seq2seq.measure,
+    "engine-overhead": engine_overhead.measure,
+    "engine-reuse": engine_reuse.measure,
     "cold-start": cold_start.measure,
     "export": export_cost.measure,
 }

@@ -354,14 +354,17 @@ class Engine:
 
     def _verify(self, sequence: Sequence, draft: np.ndarray) -> None:
         """Run the last token and the draft `[n]` at once; tokens are chosen as ever, up to the first that differs."""
-        assert sequence.slot is not None
+        assert sequence.slot is not None and sequence.lookup is not None
+        before = len(sequence.ids)
         self._counters.drafted_tokens += len(draft)
         logits = self.runner.extend(sequence.slot, np.concatenate([sequence.history[-1:], draft]))
         for row, expected in enumerate([*draft.tolist(), None]):
             self._advance([sequence], logits[row : row + 1])
             if sequence.finish_reason is not None or sequence.ids[-1] != expected:
                 break
-            self._counters.accepted_tokens += 1
+        accepted = max(0, len(sequence.ids) - before - 1)
+        sequence.lookup.learn(accepted)
+        self._counters.accepted_tokens += accepted
         self.runner.rewind(sequence.slot, len(sequence.ids) - 1)
 
     def _advance(self, sequences: list[Sequence], logits: np.ndarray) -> None:

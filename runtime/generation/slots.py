@@ -141,7 +141,6 @@ class SlotRunner:
         self.slots = slots
         self.lengths = np.zeros(slots, np.int32)
         self.tokens = np.zeros((slots, max_length), np.int32)
-        self._numbers = np.arange(slots)
         self._inputs = {spec.name for spec in graph.inputs}
         self._decode_bindings: dict[int, DecodeBinding] = {}
         logits = next(spec for spec in graph.outputs if spec.name == "logits")
@@ -269,9 +268,10 @@ class SlotRunner:
 
     def _count(self, tokens: np.ndarray) -> None:
         """The first slots have taken one token each."""
-        lengths = self.lengths[: len(tokens)]
-        self.tokens[self._numbers[: len(tokens)], lengths] = tokens
-        lengths += 1
+        # One by one: behind a run all caches are cold, and numpy's indexing by arrays costs more than a few rows do.
+        for row, (token, length) in enumerate(zip(tokens.tolist(), self.lengths[: len(tokens)].tolist(), strict=True)):
+            self.tokens[row, length] = token
+            self.lengths[row] = length + 1
 
     def _run(
         self,
