@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.markdown import Markdown
 
-from benchmarks import arrivals, cold_start, decode, export_cost, seq2seq
+from benchmarks import arrivals, cold_start, decode, engine_overhead, engine_reuse, export_cost, seq2seq
 from benchmarks.results import write_section
 
 PARTS: dict[str, Callable[[int, str], list[str]]] = {
