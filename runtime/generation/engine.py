@@ -240,6 +240,8 @@ class Engine:
         if self._filling is not None:
             self._read_chunk(self._filling)
             return
+        if self.runner.lockstep and self.active:
+            return  # rows that start later would never be as long as these, and need runs of their own to the end
         budget = self.chunk if self.active else IDLE_CHUNKS * self.chunk
         group = Group()
         while self._filling is None and (sequence := self._next(len(group.everyone))) is not None:

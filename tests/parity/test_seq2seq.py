@@ -139,3 +139,36 @@ def test_bad_input(exported: Any) -> None:
         pipeline("translation_en", exported("mbart").bundle)
     with pytest.raises(InputError, match="no language tokens"):
         pipeline("translation", exported("t5").bundle)(TEXTS[0], src_lang="en_XX")
+
+
+@pytest.mark.parametrize("name", EVERY_RUN[:2])
+def test_beams_of_several_sources_share_runs(name: str, exported: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two sources of 4 beams are 8 rows; each answer as `generate()` gives it, whatever else is in the run."""
+    one = exported(name)
+    pipe = pipeline("text2text-generation", one.bundle)
+    runner, rows = pipe.model.runner, []
+    decode = runner.decode
+    monkeypatch.setattr(runner, "decode", lambda tokens: rows.append(len(tokens)) or decode(tokens))
+    options = {
+        "num_beams": 4,
+        "num_return_sequences": 2,
+        "do_sample": False,
+        "max_new_tokens": 14,
+        "length_penalty": 0.3,
+    }
+    found = pipe(TEXTS, batch_size=3, **options)
+    assert [[a["generated_text"] for a in answers] for answers in found] == [one.generate(t, **options) for t in TEXTS]
+    assert max(rows) == 8 and set(rows) <= {4, 8}
+
+
+def test_rows_of_a_lockstep_model_start_together(exported: Any) -> None:
+    """BART has one position for all rows of a run: those that wait start when all have ended, and share every run."""
+    one = exported("bart")
+    pipe = pipeline("text2text-generation", one.bundle, slots=4)
+    assert pipe.model.runner.lockstep
+    before = pipe.model.engine.statistics()
+    found = pipe(TEXTS * 3, batch_size=9, num_beams=1, max_new_tokens=12, min_new_tokens=12)
+    after = pipe.model.engine.statistics()
+    assert after.decode_steps - before.decode_steps == 3 * 11
+    expected = [one.generate(text, num_beams=1, max_new_tokens=12, min_new_tokens=12)[0] for text in TEXTS]
+    assert [answer["generated_text"] for answer in found] == expected * 3
