@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from runtime.triton.server import TritonServer
 
 # A small grey picture, for tasks that take images.
-_PICTURE = "iVBORw0KGgoAAAANSUhEUgAAACAAAAAgCAAAAABWESUoAAAAGUlEQVR4nGNsYMAPmAjIjyoYVTCqYNgqAACXvgDAMsm0fAAAAABJRU5ErkJggg=="
+_PICTURE = (
+    "iVBORw0KGgoAAAANSUhEUgAAACAAAAAgCAAAAABWESUoAAAAGUlEQVR4nGNsYMAPmAjIjyoYVTCqYNgqAACXvgDAMsm0fAAAAABJRU5ErkJggg=="
+)
 # What a first request to each task looks like.
 EXAMPLES: dict[str, dict[str, object]] = {
     "text-classification": {"text": "A very good day.", "top_k": 2},
@@ -44,7 +46,13 @@ EXAMPLES: dict[str, dict[str, object]] = {
     "--metrics-port", default=8002, show_default=True, type=click.IntRange(0, 65535), help="0: any free port."
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
-@click.option("--python", default=sys.executable, type=click.Path(), help="Interpreter whose packages the models use.")
+@click.option(
+    "--python",
+    default=sys.executable,
+    envvar="ONWARD_SERVE_PYTHON",
+    type=click.Path(),
+    help="Interpreter whose packages the models use; also from ONWARD_SERVE_PYTHON.",
+)
 @click.option("--poll", type=click.IntRange(min=1), help="Look for new and changed versions every so many seconds.")
 @click.option("--explicit", is_flag=True, help="Load everything now, and again only when a client asks for it.")
 @click.option("--timeout", default=300.0, show_default=True, help="Seconds that loading may take.")

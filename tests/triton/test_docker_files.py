@@ -55,4 +55,4 @@ def test_the_examples_are_answered(server: TritonServer, line: str) -> None:
     else:
         status, answer = post(server, path, body)
         assert status == 200
-        assert {"text_output", "label", "outputs"} & set(answer)
+        assert {"text_output", "label", "outputs", "json"} & set(answer)
