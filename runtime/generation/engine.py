@@ -247,7 +247,8 @@ class Engine:
         while self._filling is None and (sequence := self._next(len(group.everyone))) is not None:
             found = self._prefixes.match(sequence.prompt_ids)
             rest = len(sequence.prompt_ids) - found[1]
-            if (rest > budget and group.sequences) or self._is_worth_waiting(sequence, found, group):
+            too_long = rest > min(budget, self.chunk) and bool(group.sequences)
+            if too_long or self._is_worth_waiting(sequence, found, group):
                 break
             with self._work:
                 self.waiting.popleft()
@@ -291,6 +292,8 @@ class Engine:
             self._counters.reused_tokens += reused
             self._counters.prefix_hits += reused > 0
             self._read_chunk(sequence)
+        if sequence.finish_reason is not None:
+            self._filling = None
 
     def _read_chunk(self, sequence: Sequence) -> None:
         """The next tokens of the prompt; behind the last ones the sequence decodes."""

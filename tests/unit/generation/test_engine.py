@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -335,6 +336,23 @@ def test_chunks_at_random(make: Callable[..., LanguageModel], alone: LanguageMod
         assert sequence.tokens == (case.tokens[: len(sequence.tokens)] if stopped else case.tokens)
 
 
+@pytest.mark.parametrize("order", range(6))
+def test_long_and_short_prompts_that_wait_together(
+    make: Callable[..., LanguageModel], alone: LanguageModel, order: int
+) -> None:
+    """Whatever their order: short ones share a run, long ones come chunk by chunk, known ones go on from a slot."""
+    lengths = list(itertools.permutations([5, 100, 40]))[order] * 2
+    cases = [Case(alone, prompt(length, n), max_new_tokens=9) for n, length in enumerate(lengths)]
+    cases += [Case(alone, np.concatenate([case.prompt, prompt(7)]), max_new_tokens=5) for case in cases[:3]]
+    model = make(slots=5)
+    model.engine.chunk = 16
+    sequences = start(model, cases, steps=0)
+    while model.engine.busy:
+        model.engine.step()
+        assert_rows_are_contiguous(model.engine)
+    assert [sequence.tokens for sequence in sequences] == [case.tokens for case in cases]
+
+
 def test_a_failing_chunk(faulty: LanguageModel, alone: LanguageModel) -> None:
     """The prompt that was being read ends with the error; the one that decodes goes on, and so does the engine."""
     case, long = Case(alone, prompt(6), max_new_tokens=30), Case(alone, prompt(100), max_new_tokens=5)
@@ -347,6 +365,17 @@ def test_a_failing_chunk(faulty: LanguageModel, alone: LanguageModel) -> None:
     drain(faulty)
     assert [s.finish_reason for s in running + failing + later] == ["length", "error", "length"]
     assert (running[0].tokens, later[0].tokens) == (case.tokens, long.tokens)
+
+
+def test_a_failing_first_chunk_among_others(faulty: LanguageModel, alone: LanguageModel) -> None:
+    """A long prompt that fails at once, and a short one behind it in the same step."""
+    short, long = Case(alone, prompt(6), max_new_tokens=12), Case(alone, prompt(100), max_new_tokens=5)
+    faulty.engine.chunk = 16
+    faulty.runner.raises["reserve"] = CapacityError("no memory")  # type: ignore[attr-defined]
+    sequences = start(faulty, [long, short, long], steps=0)
+    drain(faulty)
+    assert [sequence.finish_reason for sequence in sequences] == ["error", "length", "length"]
+    assert [sequence.tokens for sequence in sequences[1:]] == [short.tokens, long.tokens]
 
 
 def test_memory_is_stated_up_front(make: Callable[..., LanguageModel]) -> None:
