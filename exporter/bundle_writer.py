@@ -14,7 +14,7 @@ from exporter.generation_config import resolve_generation
 from exporter.image_processor import describe_image_processor, save_image_processor
 from exporter.languages import language_table
 from exporter.loading import Checkpoint
-from exporter.passes import strip_metadata, transposed_weights
+from exporter.passes.optimise import optimise
 from exporter.quantization.calibration import calibration_feeds
 from exporter.quantization.probe import GraphProbe
 from exporter.quantization.request import Request
@@ -22,7 +22,7 @@ from exporter.quantization.samples import read_samples
 from exporter.save import save_graphs
 from exporter.sentences import sentence_facts
 from exporter.seq2seq_tasks import resolve_tasks
-from exporter.tokenizer import describe_tokenizer, save_tokenizer
+from exporter.tokenizer import save_tokenizer
 from exporter.tracing.captioner import steps_language_model
 from exporter.tracing.causal_lm import Traced, trace_causal_lm
 from exporter.tracing.encoder import trace_encoder
@@ -34,17 +34,13 @@ from runtime.bundle import MANIFEST_FILE, GraphSpec, Manifest, encode
 if TYPE_CHECKING:
     from exporter.export import Job
 
-PASSES = (transposed_weights, strip_metadata)
-
 
 def traced_graphs(job: Job, checkpoint: Checkpoint) -> Traced:
     """Trace `checkpoint` and run the passes."""
     with job.stages("trace"):
         traced = trace(job, checkpoint)
     with job.stages("optimise"):
-        for graph in traced.graphs.values():
-            for graph_pass in PASSES:
-                graph_pass.call(graph)
+        traced.fusions.update(optimise(traced.graphs))
     return traced
 
 
@@ -53,7 +49,7 @@ def write_bundle(job: Job, checkpoint: Checkpoint, traced: Traced, staging: Path
     bundle = staging / str(job.options.version)
     quantisation = quantize(job, checkpoint, traced, bundle)
     with job.stages("write"):
-        graphs = save_graphs(traced.graphs, bundle)
+        graphs = save_graphs(traced.graphs, bundle, traced.fusions)
         manifest = describe(job, checkpoint, traced, bundle, graphs, quantisation)
         (bundle / MANIFEST_FILE).write_bytes(encode(manifest))
         (bundle / "model.py").write_text(model_entry())
@@ -90,7 +86,7 @@ def trace(job: Job, checkpoint: Checkpoint) -> Traced:
     if job.row.kind == "vision":
         image = describe_image_processor(checkpoint.processor)
         return trace_vision(checkpoint.model, image, job.row.outputs, job.options.opset)
-    names = [name for name in describe_tokenizer(checkpoint.tokenizer).model_input_names if accepts(checkpoint, name)]
+    names = [name for name in checkpoint.tokenizer.model_input_names if accepts(checkpoint, name)]
     if job.row.kind == "seq2seq":
         return trace_text_to_text(checkpoint.model, names, job.options.opset, job.options.max_length)
     return trace_encoder(checkpoint.model, names, job.row.outputs, job.options.opset)

@@ -20,8 +20,13 @@ THRESHOLD = 1024
 PAGE = 4096
 
 
-def save_graphs(graphs: Mapping[str, onnx_ir.Model], directory: Path) -> dict[str, GraphSpec]:
-    """Write `<name>.onnx` for each graph and one `model.onnx.data`; returns their specs for the manifest."""
+def save_graphs(
+    graphs: Mapping[str, onnx_ir.Model], directory: Path, fusions: Mapping[str, dict[str, int]] | None = None
+) -> dict[str, GraphSpec]:
+    """Write `<name>.onnx` for each graph and one `model.onnx.data`; returns their specs for the manifest.
+
+    fusions: what was fused in each graph, to be noted there.
+    """
     with (directory / DATA_FILE).open("wb") as file:
         weights = WeightFile(file)
         for model in graphs.values():
@@ -29,7 +34,7 @@ def save_graphs(graphs: Mapping[str, onnx_ir.Model], directory: Path) -> dict[st
                 weights.move(value)
     for name, model in graphs.items():
         onnx_ir.save(model, str(directory / f"{name}.onnx"))
-    return {name: graph_spec(name, model) for name, model in graphs.items()}
+    return {name: graph_spec(name, model, (fusions or {}).get(name, {})) for name, model in graphs.items()}
 
 
 class WeightFile:
@@ -60,13 +65,14 @@ class WeightFile:
         return offset, len(data)
 
 
-def graph_spec(name: str, model: onnx_ir.Model) -> GraphSpec:
+def graph_spec(name: str, model: onnx_ir.Model, fusions: dict[str, int]) -> GraphSpec:
     """The interface of a graph as the manifest keeps it."""
     return GraphSpec(
         file=f"{name}.onnx",
         inputs=[tensor_spec(value) for value in model.graph.inputs],
         outputs=[tensor_spec(value) for value in model.graph.outputs],
         nodes=dict(Counter(node.op_type for node in model.graph.all_nodes()).most_common()),
+        fusions=fusions,
     )
 
 

@@ -26,6 +26,7 @@ from transformers.exporters.utils import (
     get_leaf_tensors,
 )
 
+from exporter.tracing.modules import emitted_modules
 from runtime.errors import ExportError
 
 
@@ -50,7 +51,7 @@ class TraceRequest:
 
 def trace(request: TraceRequest) -> onnx_ir.Model:
     """Trace to an `onnx_ir.Model` with named dimensions. Raises `ExportError` when a free dimension was specialised."""
-    with quiet(), torch.no_grad(), apply_patches("dynamo"), apply_patches("onnx"):
+    with quiet(), torch.no_grad(), apply_patches("dynamo"), apply_patches("onnx"), emitted_modules(request.module):
         program = _exported_program(request)
         apply_fx_node_fixes("onnx", program.graph_module)
         onnx_program = torch.onnx.export(

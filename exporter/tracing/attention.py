@@ -23,6 +23,7 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from exporter.tracing.cache import PassThroughCache
+from exporter.tracing.rotary import HEAD_MULTIPLE, Rotary, UnsupportedRotationError
 
 GQA = "onward_gqa"
 MHA = "onward_mha"
@@ -57,6 +58,7 @@ class Context:
     emit: bool = False
     record: bool = False  # only the cross-attention's keys and values matter
     encoder_mask: torch.Tensor | None = None  # `[batch, keys]`, for cross-attention
+    rotary: Rotary | None = None  # rotations that attention itself applies
     calls: list[AttentionCall] = field(default_factory=list)
 
     @property
@@ -125,7 +127,21 @@ def group_query_attention(
     _current.calls.append(call)
     if _current.emit:
         return emit_gqa(call, query, key, value, s_aux), None
+    query, key = turned(call, query, key)
     return causal_reference(call, query, key, value, s_aux), None
+
+
+def turned(call: AttentionCall, query: torch.Tensor, key: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """While probing: queries and keys as the operator would turn them; as they are where the model does it."""
+    rotary = _current.rotary
+    if rotary is None:
+        return query, key
+    if rotary.recording:
+        rotary.recorded[call.layer] = (query, key)
+        return query, key
+    if call.head_dim % HEAD_MULTIPLE:
+        raise UnsupportedRotationError(f"its head size is no multiple of {HEAD_MULTIPLE}")
+    return rotary.apply(call.layer, query, key)
 
 
 def gqa_attributes(
@@ -155,20 +171,30 @@ def emit_gqa(
     flat = [t.transpose(1, 2).reshape(batch, length, -1) for t in (query, key, value)]
     past_key, past_value = cache.past[call.layer]
     inputs: list[torch.Tensor | None] = [*flat, past_key, past_value, cache.seqlens_k, cache.total_sequence_length]
-    if sinks is not None or bias is not None:
-        inputs += [None, None, None, bias]  # after cos_cache, sin_cache, position_ids
+    attributes, angles = rotation_arguments()
+    if angles[0] is not None or sinks is not None or bias is not None:
+        inputs += [*angles, None, bias]  # None: without position_ids, the operator counts from seqlens_k
     if sinks is not None:
         inputs += [sinks.to(query.dtype)]
     output, present_key, present_value = torch.onnx.ops.symbolic_multi_out(
         "com.microsoft::GroupQueryAttention",
         inputs,
-        call.attributes,
+        {**call.attributes, **attributes},
         dtypes=[query.dtype] * 3,
         shapes=[flat[0].shape, past_key.shape, past_value.shape],
         version=1,
     )
     cache.present[call.layer] = (present_key, present_value)
     return output.reshape(batch, length, heads, head_dim)
+
+
+def rotation_arguments() -> tuple[dict[str, int], tuple[torch.Tensor | None, torch.Tensor | None]]:
+    """Attributes, cos_cache and sin_cache of a layer that the operator turns."""
+    rotary = _current.rotary
+    taken = rotary.take() if rotary is not None else None
+    if rotary is None or taken is None:
+        return {}, (None, None)
+    return {"do_rotary": 1, "rotary_interleaved": int(rotary.rotations[taken].interleaved)}, rotary.caches[taken]
 
 
 def causal_reference(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import onnx_ir
@@ -20,12 +20,16 @@ PROBE_LENGTH = 24
 
 @dataclass(frozen=True)
 class Traced:
-    """Graphs by name, the path they were made on and why, and what the runtime must know to run them."""
+    """Graphs by name, the path they were made on and why, and what the runtime must know to run them.
+
+    fusions: for each graph, how often each was made; empty before the passes.
+    """
 
     graphs: dict[str, onnx_ir.Model]
     path: str
     reason: str
     cache: CacheSpec | None = None
+    fusions: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 def trace_causal_lm(model: Any, opset: int, max_length: int | None = None) -> Traced:
@@ -33,10 +37,10 @@ def trace_causal_lm(model: Any, opset: int, max_length: int | None = None) -> Tr
 
     max_length: context that the bundle promises; the model's own by default, and never more.
     """
-    probe = probe_decoder(model, probe_ids(model))
     length, dtype = context_length(model, max_length), DTYPES[model.dtype]
+    probe = probe_decoder(model, probe_ids(model), length)
     if probe.fits:
-        graph = trace_decoder(model, probe.calls, opset)
+        graph = trace_decoder(model, probe.calls, opset, probe.rotary)
         layers = [(call.kv_heads, call.head_dim) for call in probe.calls]
         reason = "every layer's attention is GroupQueryAttention"
         return Traced({"model": graph}, "emission", reason, CacheSpec("slots", length, dtype, layers))

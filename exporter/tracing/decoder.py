@@ -18,6 +18,7 @@ import torch
 from exporter.tracing.adapter import TraceRequest, trace
 from exporter.tracing.attention import GQA, AttentionCall, Context, attention_context, attention_implementation
 from exporter.tracing.cache import PassThroughCache
+from exporter.tracing.rotary import Rotary, standing_in
 
 AUTO = torch.export.Dim.AUTO
 # Sizes of the sample: all different from each other and from anything a model is likely to hold as a constant.
@@ -27,9 +28,13 @@ BATCH, LENGTH, MAX_LENGTH, POSITIONS = 3, 5, 23, 2
 class DecoderStep(torch.nn.Module):  # type: ignore[misc]
     """One step of a causal LM over slot buffers."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, rotary: Rotary | None = None) -> None:
         super().__init__()
         self.model = model
+        self.rotary = rotary or Rotary()
+        for index, rotation in enumerate(self.rotary.rotations.values()):
+            self.register_buffer(f"cos_cache_{index}", rotation.cos.to(model.dtype).contiguous(), persistent=False)
+            self.register_buffer(f"sin_cache_{index}", rotation.sin.to(model.dtype).contiguous(), persistent=False)
 
     def forward(
         self,
@@ -41,7 +46,14 @@ class DecoderStep(torch.nn.Module):  # type: ignore[misc]
         past: list[tuple[torch.Tensor, torch.Tensor]],
     ) -> tuple[torch.Tensor, list[torch.Tensor]]:
         cache = PassThroughCache(past, seqlens_k, total_sequence_length)
-        with attention_context(Context(cache=cache, emit=True)), selected_positions(self.model, logits_positions):
+        # The tables as torch.export sees them, not as they were registered.
+        self.rotary.caches = {
+            key: (getattr(self, f"cos_cache_{index}"), getattr(self, f"sin_cache_{index}"))
+            for index, key in enumerate(self.rotary.rotations)
+        }
+        context = Context(cache=cache, emit=True, rotary=self.rotary)
+        angles, positions = standing_in(self.rotary), selected_positions(self.model, logits_positions)
+        with attention_context(context), angles, positions:
             output = self.model(
                 input_ids=input_ids,
                 position_ids=position_ids,
@@ -85,19 +97,19 @@ def cache_names(prefix: str, layers: int) -> list[str]:
     return [f"{prefix}.{layer}.{part}" for layer in range(layers) for part in ("key", "value")]
 
 
-def trace_decoder(model: Any, calls: list[AttentionCall], opset: int) -> onnx_ir.Model:
-    """Trace `model` with GroupQueryAttention in every layer. `calls`: what `probe_decoder` recorded."""
+def trace_decoder(model: Any, calls: list[AttentionCall], opset: int, rotary: Rotary | None = None) -> onnx_ir.Model:
+    """Trace `model` with GroupQueryAttention in every layer. `calls`, `rotary`: what `probe_decoder` found."""
     with attention_implementation(model, GQA):
-        return trace(decoder_request(model, calls, opset))
+        return trace(decoder_request(model, calls, opset, rotary))
 
 
-def decoder_request(model: Any, calls: list[AttentionCall], opset: int) -> TraceRequest:
+def decoder_request(model: Any, calls: list[AttentionCall], opset: int, rotary: Rotary | None = None) -> TraceRequest:
     """Sample inputs, free dimensions and names."""
     layers = len(calls)
     cache_dims = [["batch", None, "max_length", None]] * (2 * layers)
     inputs = sample_inputs(model, calls)
     return TraceRequest(
-        module=DecoderStep(model).eval(),
+        module=DecoderStep(model, rotary).eval(),
         kwargs=inputs,
         dims={
             "input_ids": {0: AUTO, 1: AUTO},

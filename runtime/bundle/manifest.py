@@ -29,6 +29,7 @@ class GraphSpec(msgspec.Struct, frozen=True):
     inputs: list[TensorSpec]
     outputs: list[TensorSpec]
     nodes: dict[str, int] = {}  # operator -> how many, for people and tests
+    fusions: dict[str, int] = {}  # what was fused -> how often, likewise
 
 
 class CacheSpec(msgspec.Struct, frozen=True):

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import onnxruntime as ort
@@ -224,7 +223,7 @@ def test_memory_that_runs_out(
     def refuse(_: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(bundle_writer, "PASSES", (SimpleNamespace(call=refuse),))
+    monkeypatch.setattr(bundle_writer, "optimise", refuse)
     with untouched(tmp_path):
         done = onward("export", checkpoint, "--no-validate", "--output", tmp_path / "repo")
     assert_refused(done, "out of memory")

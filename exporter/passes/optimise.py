@@ -1,0 +1,20 @@
+"""Everything that is done to graphs between tracing and quantising, in its order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import onnx_ir
+
+from exporter.passes import strip_metadata, transposed_weights
+from exporter.passes.fuse import fuse
+
+
+def optimise(graphs: Mapping[str, onnx_ir.Model]) -> dict[str, dict[str, int]]:
+    """Rewrite graphs in place; returns what `fuse` counted. Fusions need the shapes that stripping takes away."""
+    for model in graphs.values():
+        transposed_weights.call(model)
+    fusions = fuse(graphs)
+    for model in graphs.values():
+        strip_metadata.call(model)
+    return fusions
