@@ -311,7 +311,8 @@ class Job:
 
         bundle = staging / str(self.options.version)
         with self.stages("report"):
-            write_reports(bundle, manifest, checks, self.stages.seconds, expected.facts if expected else None)
+            facts, provider = expected.facts if expected else None, self.precision.devices[0]
+            write_reports(bundle, manifest, checks, self.stages.seconds, facts, provider)
         with self.stages("seal"):
             validation = summary(checks) if checks else {"passed": None, "reason": "--no-validate"}
             return seal(replace_manifest(manifest, validation=validation), bundle)

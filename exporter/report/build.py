@@ -21,20 +21,29 @@ JSON_FILE, HTML_FILE = "report.json", "report.html"
 
 
 def write_reports(
-    bundle: Path, manifest: Manifest, checks: Sequence[Check], seconds: Mapping[str, float], facts: SourceFacts | None
+    bundle: Path,
+    manifest: Manifest,
+    checks: Sequence[Check],
+    seconds: Mapping[str, float],
+    facts: SourceFacts | None,
+    provider: str = "cpu",
 ) -> dict[str, Any]:
     """Write both files into a version directory and return what they say. facts: None without a validation."""
-    report = build_report(bundle, manifest, checks, seconds, facts)
+    observed = observe_bundle(facts, bundle, provider) if facts is not None else {}
+    report = build_report(bundle, manifest, checks, seconds, observed)
     (bundle / JSON_FILE).write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (bundle / HTML_FILE).write_text(render(report), encoding="utf-8")
     return report
 
 
 def build_report(
-    bundle: Path, manifest: Manifest, checks: Sequence[Check], seconds: Mapping[str, float], facts: SourceFacts | None
+    bundle: Path,
+    manifest: Manifest,
+    checks: Sequence[Check],
+    seconds: Mapping[str, float],
+    observed: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Everything that is known. Times in seconds unless the name says otherwise, sizes in bytes."""
-    observed = observe_bundle(facts, bundle) if facts is not None else {}
     return {
         "manifest": json.loads(encode(manifest)),
         "checks": as_json(checks),

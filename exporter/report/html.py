@@ -43,6 +43,7 @@ def view(report: Mapping[str, Any]) -> dict[str, Any]:
         "cards": cards(report),
         "groups": groups(report["checks"]),
         "accuracy": report["accuracy"],
+        "quantisation": quantisation(manifest["provenance"].get("quantisation")),
         "histograms": {name: Markup(plots.error_histogram(counts)) for name, counts in report["errors"].items()},
         "layers": Markup(plots.layer_errors(layers)) if layers else "",
         "layers_of": report.get("layers_of", ""),
@@ -83,9 +84,9 @@ def cards(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     same = [check["figures"]["agreement"] for check in checks if "agreement" in check["figures"]]
     if same:
         found.append(("Same answers", f"{min(same):.0%}", "generated tokens or answers, worst check"))
-    ratios = [row["ratio"] for row in report.get("latency", []) if row["ratio"]]
-    if ratios:
-        found.append(("Speed", f"{ratios[-1]:.1f}×", f"the source in torch, {report['latency'][-1]['workload']}"))
+    timed = [row for row in report.get("latency", []) if row["ratio"]]
+    if timed:
+        found.append(("Speed", f"{timed[-1]['ratio']:.1f}×", f"the source in torch, {timed[-1]['workload']}"))
     return found
 
 
@@ -109,6 +110,19 @@ def precision_map(operators: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"types": types, "rows": rows}
 
 
+def quantisation(found: Mapping[str, Any] | None) -> dict[str, Any]:
+    """How the weights were quantised: scheme, notes, shares in per cent, and what was given more bits, and why."""
+    if not found:
+        return {}
+    shares = {name: share for name, share in found.get("weights_percent", {}).items() if share}
+    return {
+        "scheme": found.get("scheme", ""),
+        "notes": found.get("notes", []),
+        "shares": with_shares(shares),
+        "kept": list(found.get("kept", {}).items()),
+    }
+
+
 def with_shares(values: Mapping[str, float]) -> list[tuple[str, float, float]]:
     """(name, value, per cent of the largest)."""
     most = max(values.values(), default=0) or 1
@@ -125,7 +139,9 @@ def size(count: float) -> str:
 
 
 def duration(milliseconds: float) -> str:
-    """Milliseconds for people."""
+    """Milliseconds for people; a dash for a difference of two times that came out as nothing."""
+    if milliseconds <= 0:
+        return "–"
     return f"{milliseconds / 1000:.2f} s" if milliseconds >= 1000 else f"{milliseconds:.2f} ms"
 
 

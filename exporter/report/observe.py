@@ -47,9 +47,9 @@ def observe_source(checkpoint: Checkpoint) -> SourceFacts:
     return SourceFacts(checkpoint.row.name, works, timings, layers, problems)
 
 
-def observe_bundle(facts: SourceFacts, bundle: Path) -> dict[str, Any]:
+def observe_bundle(facts: SourceFacts, bundle: Path, provider: str = "cpu") -> dict[str, Any]:
     """The report's `latency` and `layers`, each with its reason in `problems` where it is empty."""
-    pipe: Any = pipeline(facts.task, bundle, verify=False)
+    pipe: Any = pipeline(facts.task, bundle, provider=provider, verify=False)
     problems = dict(facts.problems)
     found: dict[str, Any] = {"latency": [], "layers": [], "layers_of": facts.layers.what if facts.layers else ""}
     try:

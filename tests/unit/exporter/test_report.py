@@ -255,3 +255,25 @@ def test_a_report_says_why_something_is_missing(report: dict[str, Any]) -> None:
     content = render({**report, "layers": [], "latency": [], "problems": reasons})
     assert "no counterpart" in content
     assert "it would not run" in content
+
+
+def test_what_was_quantised_and_what_was_not(report: dict[str, Any]) -> None:
+    changed = copy.deepcopy(report)
+    assert "quantised" not in render(report)
+    changed["manifest"]["provenance"]["quantisation"] = {
+        "scheme": "weights in blocks of 32",
+        "weights_percent": {"4 bit": 90.0, "8 bit": 10.0, "float": 0.0},
+        "kept": {"lm_head <weight>": "loses 0.3 of its output in 4 bit"},
+        "notes": ["tied table stored once"],
+    }
+    content = render(changed)
+    assert Page(content).open == []
+    for words in (
+        "weights in blocks of 32",
+        "90 %",
+        "lm_head &lt;weight&gt;",
+        "loses 0.3",
+        "tied table",
+        "1 weight with more bits",
+    ):
+        assert words in content
