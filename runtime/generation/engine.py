@@ -3,7 +3,8 @@
 One engine serves local batches (the caller drives the steps), streaming and servers (a background thread drives them).
 Active sequences always occupy the first slots of the runner, so that a step is one contiguous batch. A long prompt is
 read in chunks, one a step, so that those that decode are never kept waiting for longer than a chunk takes; it is then
-the last of the active ones. Prompts are read in the order in which they came.
+the last of the active ones. Prompts are read in the order in which they came, but between two chunks of a long one a
+short one may go first.
 """
 
 from __future__ import annotations
@@ -106,6 +107,7 @@ class Engine:
         self.waiting: deque[Sequence] = deque()
         self.lock = threading.RLock()
         self._filling: Sequence | None = None  # the last of the active ones, if its prompt is still being read
+        self._overtaken = False  # whether a short prompt has just gone before the filling one
         self._prefixes = PrefixReuse(runner, runner.slots)
         self._counters = Counters()
         self._work = threading.Condition()
@@ -229,8 +231,8 @@ class Engine:
         self.waiting.extend(sequences)
         self._work.notify_all()
 
-    def _end(self, sequence: Sequence, reason: str) -> None:
-        sequence.finish(reason)
+    def _end(self, sequence: Sequence, reason: str, error: BaseException | None = None) -> None:
+        sequence.finish(reason, error)
         self._counters.finished[reason] += 1
 
     # ---- prompts
@@ -238,7 +240,9 @@ class Engine:
     def _read_prompts(self) -> None:
         """Read prompts for one step: the next chunk of a long one, or those of waiting sequences, in their order."""
         if self._filling is not None:
-            self._read_chunk(self._filling)
+            self._overtaken = not self._overtaken and self._overtake(self._filling)
+            if not self._overtaken:
+                self._read_chunk(self._filling)
             return
         if self.runner.lockstep and self.active:
             return  # rows that start later would never be as long as these, and need runs of their own to the end
@@ -275,20 +279,45 @@ class Engine:
                 return None
             return self.waiting[0]
 
+    def _overtake(self, filling: Sequence) -> bool:
+        """Read a short prompt instead of the next chunk of a long one, if there is one; it decodes from now on."""
+        sequence = self._next(0)
+        if sequence is None or len(sequence.prompt_ids) - self._prefixes.match(sequence.prompt_ids)[1] > self.chunk:
+            return False
+        with self._work:
+            self.waiting.popleft()
+        self.active.pop()
+        try:
+            self._make_room(sequence, filling)
+        finally:
+            self.active.append(filling)
+            self._filling = filling
+        return True
+
+    def _make_room(self, sequence: Sequence, filling: Sequence) -> None:
+        """Those that decode are the first ones: the long prompt moves behind the new one."""
+        try:
+            self.runner.reserve(len(self.active) + 2, sequence.stopping.max_length)
+        except CapacityError as error:
+            self._end(sequence, "error", error)
+            return
+        self._move(filling, len(self.active) + 1)
+        self._read_alone(sequence, self._prefixes.match(sequence.prompt_ids), filling.slot)
+
     def _is_worth_waiting(self, sequence: Sequence, found: tuple[int, int], group: Group) -> bool:
         if not self.runner.rewinds or group.place(sequence) is not None:
             return False
         shared = (common(other.prompt_ids, sequence.prompt_ids) for other in group.sequences)
         return max(shared, default=0) >= max(WORTH_WAITING, found[1] + 1)
 
-    def _read_alone(self, sequence: Sequence, found: tuple[int, int]) -> None:
-        """Begin with a prompt that is long, or partly known; it is read to its end before the next one."""
+    def _read_alone(self, sequence: Sequence, found: tuple[int, int], live: int | None = None) -> None:
+        """Begin with a prompt that is long, or partly known. live: a slot behind its own that is not free."""
         self._filling = sequence
         self._take_slot(sequence)
         with ending([sequence]):
             assert sequence.slot is not None
             self.runner.reserve(len(self.active), sequence.stopping.max_length)
-            reused = self._prefixes.place(sequence.slot, found)
+            reused = self._prefixes.place(sequence.slot, found, live)
             self._counters.reused_tokens += reused
             self._counters.prefix_hits += reused > 0
             self._read_chunk(sequence)

@@ -9,6 +9,7 @@ Memory is not grown to keep prefixes: only slots that were needed before hold an
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Protocol
 
 import numpy as np
@@ -48,20 +49,20 @@ class PrefixReuse:
         best = int(np.argmax(counts)) if counts else 0
         return (best, counts[best]) if counts and counts[best] >= MIN_REUSE else (0, 0)
 
-    def place(self, slot: int, found: tuple[int, int]) -> int:
+    def place(self, slot: int, found: tuple[int, int], live: int | None = None) -> int:
         """Bring what `match` found into `slot`, the first free one; returns how many tokens it holds then.
 
         A retired slot that is used for the most part is taken over, anything else is copied; what `slot` held before
-        moves to where the least recently used contents are.
+        moves to where the least recently used contents are. live: a slot behind it that is not free all the same.
         """
         self._clock += 1
         source, count = found
         if not self.runner.rewinds:
             return 0
-        if count and source >= slot and 2 * count >= len(self.runner.held(source)):
+        if count and source >= slot and source != live and 2 * count >= len(self.runner.held(source)):
             self.swap(source, slot)
         else:
-            self._evacuate(slot, source if count else slot)
+            self._evacuate(slot, {live, source if count else None})
             if count and source != slot:
                 self.runner.copy(source, slot, count)
                 self.used[source] = self._clock
@@ -88,9 +89,9 @@ class PrefixReuse:
         self._clock += 1
         self.used[slot] = self._clock
 
-    def _evacuate(self, slot: int, source: int) -> None:
-        """Save the contents of `slot`, unless they are the least worth keeping; those of `source` stay in any case."""
-        free = [other for other in range(slot, self.runner.allocated) if other == slot or other != source]
+    def _evacuate(self, slot: int, kept: Collection[int | None]) -> None:
+        """Save the contents of `slot`, unless they are the least worth keeping; the slots `kept` stay in any case."""
+        free = [other for other in range(slot, self.runner.allocated) if other == slot or other not in kept]
         if len(free) < 2 or len(self.runner.held(slot)) < MIN_REUSE:
             return
         victim = min(free, key=lambda other: (len(self.runner.held(other)) >= MIN_REUSE, self.used[other]))

@@ -336,6 +336,23 @@ def test_chunks_at_random(make: Callable[..., LanguageModel], alone: LanguageMod
         assert sequence.tokens == (case.tokens[: len(sequence.tokens)] if stopped else case.tokens)
 
 
+def test_a_short_prompt_overtakes_a_long_one(make: Callable[..., LanguageModel], alone: LanguageModel) -> None:
+    """It has its first token long before the long one is read, which goes on in every other step."""
+    cases = [Case(alone, prompt(6), max_new_tokens=60), Case(alone, prompt(200), max_new_tokens=10)]
+    cases += [Case(alone, prompt(9, n), max_new_tokens=30) for n in range(3)]
+    model = make(slots=5)
+    model.engine.chunk = 16
+    sequences = start(model, cases[:2], steps=3)
+    sequences += start(model, cases[2:], steps=0)
+    for _ in range(6):
+        model.engine.step()
+        assert_rows_are_contiguous(model.engine)
+    assert [len(sequence.tokens) > 0 for sequence in sequences] == [True, False, True, True, True]
+    assert len(model.runner.held(4)) == 16 * 5, "two chunks at first, and three in six steps"
+    drain(model)
+    assert [sequence.tokens for sequence in sequences] == [case.tokens for case in cases]
+
+
 @pytest.mark.parametrize("order", range(6))
 def test_long_and_short_prompts_that_wait_together(
     make: Callable[..., LanguageModel], alone: LanguageModel, order: int
