@@ -21,6 +21,7 @@ class Precision:
     error: largest difference of any output from the fp32 source, as a share of the largest output.
     top1: smallest share of positions at which the most probable token or label is the source's.
     divergence: largest mean Kullback-Leibler divergence of the probabilities, in nats.
+    score: largest difference of a probability that a pipeline answers with.
     exact: whether generated tokens and answers must be the source's, ties apart; otherwise they are reported, and
     `agreement` is the smallest share of generated tokens that must come before the first difference, on average.
     """
@@ -31,6 +32,7 @@ class Precision:
     error: float
     top1: float
     divergence: float
+    score: float
     exact: bool
     agreement: float = 1.0
     cuda_dtype: str = ""

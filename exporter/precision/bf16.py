@@ -12,6 +12,7 @@ PRECISION = Precision(
     error=8e-2,
     top1=0.9,
     divergence=3e-2,
+    score=5e-2,
     exact=False,
     agreement=0.3,
     devices=("cuda",),

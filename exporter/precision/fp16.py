@@ -12,6 +12,7 @@ PRECISION = Precision(
     error=3e-2,
     top1=0.95,
     divergence=1e-2,
+    score=2e-2,
     exact=False,
     agreement=0.5,
 )

@@ -16,6 +16,7 @@ PRECISION = Precision(
     error=0.4,
     top1=0.7,
     divergence=0.2,
+    score=0.25,
     exact=False,
     agreement=0.1,
     cuda_dtype="float16",

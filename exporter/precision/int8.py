@@ -18,6 +18,7 @@ PRECISION = Precision(
     error=0.15,
     top1=0.9,
     divergence=5e-2,
+    score=0.1,
     exact=False,
     agreement=0.3,
     cuda_dtype="float16",

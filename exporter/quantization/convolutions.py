@@ -116,7 +116,7 @@ def _quantize_weights(graph: onnx_ir.Graph, node: onnx_ir.Node, scale: Scale) ->
     if bias is not None:
         product = (scales * scale.scale).astype(np.float32)
         rounded = np.rint(array_of(bias) / product).clip(-(2**31), 2**31 - 1).astype(np.int32)
-        whole = _constant(f"{weight.name}.bias.int32", rounded, INT32)
+        whole = _constant(f"{node.outputs[0].name}.bias.int32", rounded, INT32)
         node.replace_input_with(2, _dequantized(graph, node, whole, product, 0, INT32))
 
 
@@ -130,9 +130,8 @@ def _dequantized(
 ) -> onnx_ir.Value:
     scale = _constant(f"{codes.name}.scale", scales.astype(np.float32), FLOAT)
     zero = _constant(f"{codes.name}.zero_point", np.zeros(len(scales), dtype.numpy()), dtype)
-    for value in (codes, scale, zero):
-        graph.register_initializer(value)
-    node = onnx_ir.node("DequantizeLinear", [codes, scale, zero], {"axis": axis})
+    constants = [graph.initializers.setdefault(str(value.name), value) for value in (codes, scale, zero)]
+    node = onnx_ir.node("DequantizeLinear", constants, {"axis": axis})
     graph.insert_before(before, node)
     return node.outputs[0]
 

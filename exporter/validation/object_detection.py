@@ -16,7 +16,7 @@ from exporter.validation.checks import Check, compare_logits, error_counts
 from exporter.validation.vision import Reference, compare_outputs, images, outputs_of
 
 MOST = 20  # objects of an answer that are compared
-SCORE_TOLERANCE = {True: 1e-4, False: 5e-2}  # by whether the precision is exact
+LEAST_SCORE = 5e-2  # tolerance of scores in any precision that rounds
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,8 @@ def compare_objects(reference: Reference, pipe: Any, precision: Precision) -> Ch
 
 def tolerance(precision: Precision, image: Image.Image) -> Tolerance:
     """Cutting off decimals turns the smallest difference into a whole pixel."""
-    return Tolerance(SCORE_TOLERANCE[precision.exact], 1 + precision.error * max(image.size))
+    score = precision.score if precision.exact else max(precision.score, LEAST_SCORE)
+    return Tolerance(score, 1 + precision.error * max(image.size))
 
 
 def same_objects(expected: list[dict[str, Any]], found: list[dict[str, Any]], allowed: Tolerance) -> bool:

@@ -25,7 +25,6 @@ TEXTS = (
 )
 # Longer than the context of most models: they see it cut at their last position.
 LONG_TEXT = " ".join(TEXTS) * 12
-SCORE_TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2}
 
 
 @dataclass
@@ -82,7 +81,7 @@ def compare(reference: Reference, pipe: TextClassificationPipeline, precision: P
         found = np.concatenate([output["logits"] for output in outputs])
         name = "a long text" if texts == [LONG_TEXT] else f"batch of {len(texts)}"
         checks.append(compare_logits(name, expected, found, precision))
-    return [*checks, compare_answers(reference, pipe, SCORE_TOLERANCE[precision.name])]
+    return [*checks, compare_answers(reference, pipe, precision.score)]
 
 
 def compare_answers(reference: Reference, pipe: TextClassificationPipeline, tolerance: float) -> Check:
