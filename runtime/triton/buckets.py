@@ -1,24 +1,22 @@
-"""Which texts of a batch to pad together: a short text beside a long one costs as much as two long ones."""
+"""Which texts of a batch to pad together: a short text beside a long one costs as much as the long one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-# A batch is split where padding would be more than this share of it. Splitting costs a second run of the model.
-WASTE = 0.5
+# A text is padded to at most so many times its length. Splitting a batch costs a further run of the model.
+STRETCH = 2.0
+# Added to every length, in characters: special tokens, and what a run costs however short its texts are.
+SLACK = 16
 
 
-def buckets(lengths: Sequence[int], waste: float = WASTE) -> list[list[int]]:
-    """Indices of `lengths`, grouped so that no group has more than `waste` of padding; the longest come first."""
+def buckets(lengths: Sequence[int]) -> list[list[int]]:
+    """Indices of `lengths` (characters), grouped so that none is much shorter than the longest of its group; the
+    group with the longest comes first."""
     found: list[list[int]] = []
-    total = 0
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        group = found[-1] if found else []
-        longest = max(lengths[group[0]], 1) if group else 0
-        if group and total + lengths[index] >= (1 - waste) * longest * (len(group) + 1):
-            group.append(index)
-            total += lengths[index]
+        if found and (lengths[index] + SLACK) * STRETCH >= lengths[found[-1][0]] + SLACK:
+            found[-1].append(index)
         else:
             found.append([index])
-            total = lengths[index]
     return [sorted(group) for group in found]

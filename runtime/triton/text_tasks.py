@@ -109,8 +109,7 @@ class TextTaskModel(BatchedModel[Job, list[Any]]):
         answers: dict[int, list[Any]] = {}
         for members in groups.values():
             items = [item for index in members for item in jobs[index].items]
-            # Of several jobs it does not matter: if one fails, each is run again by itself.
-            found = iter(self._answers_to(items, dict(jobs[members[0]].arguments), jobs[members[0]].first))
+            found = iter(self._answers_to(items, [jobs[index] for index in members]))
             answers |= {index: [next(found) for _ in jobs[index].items] for index in members}
         return [answers[index] for index in range(len(jobs))]
 
@@ -138,15 +137,19 @@ class TextTaskModel(BatchedModel[Job, list[Any]]):
         # From an iterator the pipeline gives one answer for each item; some unwrap lists of one.
         return list(pipe(iter(items), batch_size=len(items), **arguments))
 
-    def _answers_to(self, items: list[Any], arguments: dict[str, Any], first: int | None) -> list[Any]:
+    def _answers_to(self, items: list[Any], jobs: list[Job]) -> list[Any]:
+        # A lone request is a batch as its sender made it, and has the pipeline's answers to the last bit.
+        groups = buckets([length(item) for item in items]) if len(jobs) > 1 else [list(range(len(items)))]
+        arguments = dict(jobs[0].arguments)
         pipe = self._tasks(arguments.pop("task", None))
         answers: dict[int, Any] = {}
-        for bucket in buckets([length(item) for item in items]):
+        for group in groups:
             try:
-                found = self.ask(pipe, [items[index] for index in bucket], arguments)
+                found = self.ask(pipe, [items[index] for index in group], arguments)
             except (InputError, PipelineException) as error:
-                raise placed(error, bucket, first if first is not None or len(items) == 1 else 0) from error
-            answers |= dict(zip(bucket, found, strict=True))
+                # Whose it was of several jobs does not matter: each is then run by itself.
+                raise placed(error, jobs[0].first if len(items) == 1 else jobs[0].first or 0) from error
+            answers |= dict(zip(group, found, strict=True))
         return [answers[index] for index in range(len(items))]
 
     def _arguments(self, request: Any) -> dict[str, Any]:
@@ -163,12 +166,12 @@ def take_place(arguments: dict[str, Any]) -> int | None:
     return first
 
 
-def placed(error: InputError | PipelineException, bucket: list[int], first: int | None) -> InputError:
-    """The error of one item of a bucket, as that of its place among all; without the place for `first` None."""
+def placed(error: InputError | PipelineException, first: int | None) -> InputError:
+    """The error of one of a request's items, as that of its place among all; without the place for `first` None."""
     found = re.match(r"item (\d+): (.*)", str(error), re.DOTALL)
     if found is None:
         return InputError(str(error))
-    return InputError(found[2] if first is None else f"item {first + bucket[int(found[1])]}: {found[2]}")
+    return InputError(found[2] if first is None else f"item {first + int(found[1])}: {found[2]}")
 
 
 def length(item: Any) -> int:

@@ -151,6 +151,15 @@ def test_the_guilty_request_of_a_batch_fails_alone(log: list[str]) -> None:
     assert sum("/srv/models/secret.py broke" in line for line in log) == 1, "the log has what the client has not"
 
 
+def test_an_answer_that_cannot_be_written_fails_alone(log: list[str]) -> None:
+    def odd(texts: Iterator[str], top_k: int | None, batch_size: int) -> list[list[dict[str, Any]]]:
+        return [[{"label": "ok", "score": 1.0 if row != "odd" else object()}] for row in texts]
+
+    model = import_module("runtime.triton.classification").ClassificationModel(odd, Settings())
+    responses = model.execute([text_request("text", row) for row in (b"a", b"odd", b"b")])
+    assert [response.error.args[0] if response.error else None for response in responses] == [None, HIDDEN, None]
+
+
 class BrittleStream:
     finish_reason = "stop"
     num_input_tokens = num_output_tokens = 1
