@@ -7,9 +7,11 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from runtime import pipeline
@@ -221,6 +223,33 @@ def test_events_in_an_event_loop(pipe: Any) -> None:
         return [(event.token, event.text) async for event in pipe.submit(WORDS, **GREEDY).async_events()]
 
     assert asyncio.run(serve()) == expected
+
+
+def test_64_requests_that_come_and_go_in_an_event_loop(pipe: Any) -> None:
+    """They arrive at random, some leave early: each has its own text, or the beginning of it."""
+    random = np.random.default_rng(0)
+    cases = [(PROMPTS[n % 4], {"do_sample": n % 3 > 0, "seed": n, "max_new_tokens": 4 + n % 17}) for n in range(64)]
+    patience = [int(random.integers(1, 4)) if random.random() < 0.25 else 99 for _ in cases]
+    expected = [answer(pipe, prompt, **options)[0] for prompt, options in cases]
+
+    async def client(number: int) -> str:
+        await asyncio.sleep(random.random() * 0.3)
+        prompt, options = cases[number]
+        pieces: list[str] = []
+        async with aclosing(aiter(pipe.submit(prompt, **options))) as stream:
+            async for piece in stream:
+                pieces.append(piece)
+                if len(pieces) == patience[number]:
+                    break
+        return "".join(pieces)
+
+    async def serve() -> list[str]:
+        return list(await asyncio.gather(*(client(number) for number in range(64))))
+
+    for found, whole, pieces in zip(asyncio.run(serve()), expected, patience, strict=True):
+        assert found == whole if pieces == 99 else whole.startswith(found)
+    with pipe.model.engine.lock:
+        assert pipe.model.engine.statistics().waiting == 0
 
 
 @pytest.mark.parametrize("way", ["break", "cancel the task", "close the loop"])
