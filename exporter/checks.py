@@ -18,6 +18,7 @@ TOKENIZER_FILES: tuple[tuple[str, ...], ...] = (
     ("vocab.json", "merges.txt"),
     ("*.model",),
     ("*.tiktoken",),
+    ("source.spm", "vocab.json"),
     ("tekken.json",),
 )
 

@@ -37,7 +37,7 @@ def affixes(tokenizer: Any, code: str) -> dict[str, Any]:
     tokenizer.src_lang = code
     tokenizer.set_src_lang_special_tokens(code)
     return {
-        "id": int(tokenizer.convert_tokens_to_ids(code)),
+        "id": int(getattr(tokenizer, "lang_code_to_id", {}).get(code, tokenizer.convert_tokens_to_ids(code))),
         "prefix": [int(token) for token in tokenizer.prefix_tokens],
         "suffix": [int(token) for token in tokenizer.suffix_tokens],
     }

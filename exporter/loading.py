@@ -12,6 +12,7 @@ from exporter.adapters import adapter_shapes, config_directory, fit_labels, merg
 from exporter.checks import TOKENIZER_FILES, check_complete, check_finite, check_vocabulary, has_tokenizer
 from exporter.idle_weights import idle_weights
 from exporter.image_processor import has_image_processor
+from exporter.piece_tokenizers import piece_model
 from exporter.quiet import quiet
 from exporter.shards import read_json
 from exporter.source import Source
@@ -112,7 +113,7 @@ def load_tokenizer(source: Source, trust_remote_code: bool = False, token: str |
         raise ExportError(f"{source.id} has no tokenizer: {wanted} must be there; save it with save_pretrained()")
     with quiet(), _load_errors(source, "its tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=trust_remote_code, token=token)
-    if not tokenizer.is_fast:
+    if not tokenizer.is_fast and piece_model(tokenizer) is None:
         kind = type(tokenizer).__name__
         raise ExportError(f"{source.id}: {kind} has no fast version; onward needs one that writes tokenizer.json")
     return tokenizer

@@ -6,9 +6,11 @@ import inspect
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from transformers import PreTrainedTokenizerBase, TokenizersBackend
 from transformers.convert_slow_tokenizer import SLOW_TO_FAST_CONVERTERS, convert_slow_tokenizer
 
+from exporter.piece_tokenizers import convert_pieces, piece_model
 from runtime.bundle import TokenizerSpec
 from runtime.errors import ExportError
 
@@ -24,7 +26,7 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, directory: Path) -> Token
     loading, so the source's tokenizer.json may say something else. Tokenizers written in Python are converted where
     transformers knows how. Raises `ExportError` with the reason where it does not.
     """
-    fast = tokenizer if _backend(tokenizer) is not None else _converted(tokenizer)
+    fast, unknown_from = (tokenizer, None) if _backend(tokenizer) is not None else _converted(tokenizer)
     # State of the last call, not part of the tokenizer; HF sets both anew in every call.
     _backend(fast).no_truncation()
     _backend(fast).no_padding()
@@ -32,7 +34,11 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, directory: Path) -> Token
     fast.save_pretrained(directory)
     if not (directory / TOKENIZER_FILE).is_file():
         raise ExportError(f"{type(tokenizer).__name__} writes no {TOKENIZER_FILE}, which is all the runtime can read")
-    return describe_tokenizer(fast)
+    spec = describe_tokenizer(fast)
+    if fast is tokenizer:
+        return spec
+    # Tokenizers in Python clean up whatever their model is.
+    return msgspec.structs.replace(spec, unknown_from=unknown_from, clean_up_on_decode=True)
 
 
 def describe_tokenizer(tokenizer: PreTrainedTokenizerBase) -> TokenizerSpec:
@@ -60,7 +66,10 @@ def _backend(tokenizer: PreTrainedTokenizerBase) -> Any:
     return getattr(tokenizer, "_tokenizer", None) if isinstance(tokenizer, TokenizersBackend) else None
 
 
-def _converted(tokenizer: PreTrainedTokenizerBase) -> TokenizersBackend:
+def _converted(tokenizer: PreTrainedTokenizerBase) -> tuple[TokenizersBackend, int | None]:
+    if piece_model(tokenizer) is not None:
+        backend, unknown_from = convert_pieces(tokenizer)
+        return TokenizersBackend(tokenizer_object=backend, **_call_settings(tokenizer)), unknown_from
     try:
         backend = convert_slow_tokenizer(tokenizer)
     except Exception as error:  # converters fail in their own ways: missing files, missing packages, unknown classes
@@ -69,7 +78,7 @@ def _converted(tokenizer: PreTrainedTokenizerBase) -> TokenizersBackend:
         raise ExportError(
             f"{type(tokenizer).__name__} exists only in Python and cannot become a {TOKENIZER_FILE}: {reason}"
         ) from error
-    return TokenizersBackend(tokenizer_object=backend, **_call_settings(tokenizer))
+    return TokenizersBackend(tokenizer_object=backend, **_call_settings(tokenizer)), None
 
 
 def _call_settings(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:

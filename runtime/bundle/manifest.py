@@ -12,6 +12,8 @@ import msgspec
 
 SCHEMA_VERSION = 1
 MANIFEST_FILE = "bundle.json"
+# Stands before pieces of a vocabulary that no text is cut into: a character of the private use area.
+HIDDEN = "\ue000"
 
 
 class TensorSpec(msgspec.Struct, frozen=True):
@@ -66,6 +68,8 @@ class TokenizerSpec(msgspec.Struct, frozen=True):
     decode_word_suffix: str = ""  # CLIP: decode turns this into a space, then strips
     chat_template: dict[str, str] = {}  # template name ("default", "tool_use") -> file in the bundle
     vocab_size: int = 0
+    # Ids from here on mean the unknown token; what the model does not know is looked up among the hidden pieces.
+    unknown_from: int | None = None
 
 
 class ImageSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -50,6 +50,26 @@ class BatchEncoding(dict[str, Any]):
 
 
 @dataclass(frozen=True)
+class PieceIds:
+    """Ids of tokenizers whose vocabulary is not that of their sentencepiece model (Marian, M2M100).
+
+    unknown: the unknown token's id; limit: ids from here on mean it; hidden: ids of pieces that the model does not cut
+    texts into, by what they say, where a piece of text that it does not know is looked up.
+    """
+
+    unknown: int
+    limit: int
+    hidden: dict[str, int]
+
+    def of(self, encoding: tokenizers.Encoding) -> list[int]:
+        """The ids of one row."""
+        return [self._id(index, token) for index, token in zip(encoding.ids, encoding.tokens, strict=True)]
+
+    def _id(self, index: int, token: str) -> int:
+        return self.hidden.get(token, self.unknown) if index == self.unknown or index >= self.limit else index
+
+
+@dataclass(frozen=True)
 class Columns:
     """Which columns a call returns."""
 
@@ -58,10 +78,11 @@ class Columns:
     special_tokens_mask: bool
     offsets_mapping: bool
     overflowing_tokens: bool
+    pieces: PieceIds | None = None
 
     def of(self, encoding: tokenizers.Encoding) -> Iterator[tuple[str, list[Any]]]:
         """The columns of one row, in HF's order (`TokenizersBackend._convert_encoding`)."""
-        yield "input_ids", encoding.ids
+        yield "input_ids", encoding.ids if self.pieces is None else self.pieces.of(encoding)
         if self.token_type_ids:
             yield "token_type_ids", encoding.type_ids
         if self.attention_mask:

@@ -13,10 +13,11 @@ import tokenizers
 from tokenizers.models import WordLevel
 
 from runtime.bundle import Bundle, TokenizerSpec
+from runtime.bundle.manifest import HIDDEN
 from runtime.errors import BundleError, InputError
 from runtime.tokenizer.cleanup import clean_up_tokenization
 from runtime.tokenizer.detokenize import StreamFactory
-from runtime.tokenizer.encoding import BatchEncoding, Columns, assemble
+from runtime.tokenizer.encoding import BatchEncoding, Columns, PieceIds, assemble
 from runtime.tokenizer.inputs import Pair, TextBatch, as_batch
 from runtime.tokenizer.padding import Padding, pad_encodings, pad_rows
 from runtime.tokenizer.strategies import LengthPlan, check_side, resolve_lengths
@@ -41,6 +42,7 @@ class Tokenizer(Vocabulary):
         super().__init__(backend, spec)
         self._directory = directory
         self._finisher = _take_post_processor(backend)
+        self._pieces = None if spec.unknown_from is None else _piece_ids(self, spec.unknown_from)
 
     @classmethod
     def from_bundle(cls, bundle: Bundle) -> Tokenizer:
@@ -92,6 +94,7 @@ class Tokenizer(Vocabulary):
             return_special_tokens_mask,
             return_offsets_mapping,
             return_overflowing_tokens,
+            self._pieces,
         )
         batch = as_batch(text, text_pair, is_split_into_words)
         plan = resolve_lengths(self.spec, padding, truncation, max_length, pad_to_multiple_of)
@@ -304,3 +307,10 @@ def _id_list(ids: Any) -> list[int]:
     if isinstance(ids, int):
         return [ids]
     return [int(i) for i in ids]
+
+
+def _piece_ids(tokenizer: Tokenizer, limit: int) -> PieceIds:
+    """Where ids and the pieces of the model part."""
+    assert tokenizer.unk_token_id is not None  # no sentencepiece model is without one
+    hidden = {token[1:]: index for token, index in tokenizer.get_vocab().items() if token.startswith(HIDDEN)}
+    return PieceIds(tokenizer.unk_token_id, limit, hidden)
