@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkpoints import TINY_NER, TINY_QA
+from tests.checkpoints import TINY_CAPTIONER, TINY_MARIAN, TINY_MLM, TINY_NER, TINY_QA
 
 Maker = Callable[[Path], Path]
 
@@ -41,6 +41,9 @@ TEXT_CHECKPOINTS: dict[str, tuple[str, Path | Maker]] = {
     "ner": ("token-classification", TINY_NER),
     "fill-mask": ("fill-mask", _masked),
     "qa": ("question-answering", TINY_QA),
+    "truths": ("fill-mask", TINY_MLM),
+    "translator": ("translation", TINY_MARIAN),
+    "captioner": ("image-to-text", TINY_CAPTIONER),
     "nli": ("zero-shot-classification", _nli),
     "features": ("feature-extraction", _features),
     "sentences": ("sentence-similarity", _sentences),

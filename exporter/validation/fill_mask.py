@@ -27,7 +27,7 @@ TEXTS = (
 def record(checkpoint: Checkpoint) -> Reference:
     """Ask the source model, which should be in float32."""
     pipe = hf_pipeline("fill-mask", model=checkpoint.model, tokenizer=checkpoint.tokenizer)
-    texts = with_masks(checkpoint.tokenizer.mask_token)
+    texts = with_masks(checkpoint.tokenizer)
     with quiet():
         return Reference(
             [outputs_of(checkpoint, text) for text in texts],
@@ -35,19 +35,22 @@ def record(checkpoint: Checkpoint) -> Reference:
         )
 
 
-def with_masks(mask: str) -> list[str]:
-    """The texts with this tokenizer's mask."""
-    return [text.format(*[mask] * 2) for text in TEXTS]
+def with_masks(tokenizer: Any) -> list[str]:
+    """The texts with this tokenizer's mask (HF's or the runtime's); the first in place of one that is too long."""
+    texts = [text.format(*[tokenizer.mask_token] * 2) for text in TEXTS]
+    limit = tokenizer.model_max_length
+    return [text if limit is None or len(tokenizer(text)["input_ids"]) <= limit else texts[0] for text in texts]
 
 
 def questions(texts: list[str]) -> list[tuple[Any, dict[str, Any]]]:
     """One mask, several, a list, and a choice of words."""
-    return [(texts[0], {}), (texts, {"top_k": 3}), (texts[3], {"top_k": 1}), (texts[1], {"targets": ["end", "good"]})]
+    longest = max(texts, key=len)
+    return [(texts[0], {}), (texts, {"top_k": 3}), (longest, {"top_k": 1}), (texts[1], {"targets": ["end", "good"]})]
 
 
 def compare(reference: Reference, pipe: FillMaskPipeline, precision: Precision) -> list[Check]:
     """Ask the bundle the same, through the runtime."""
-    prepared = [pipe.preprocess(text) for text in with_masks(str(pipe.tokenizer.mask_token))]
+    prepared = [pipe.preprocess(text) for text in with_masks(pipe.tokenizer)]
     with quiet():
         pairs = [(inputs, answer, pipe(inputs, **options)) for inputs, options, answer in reference.answers]
     return [

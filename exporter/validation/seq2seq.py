@@ -96,7 +96,8 @@ def encode(tokenizer: Any, text: str, limit: int) -> dict[str, np.ndarray]:
 
 
 def generate(model: Any, tensors: dict[str, torch.Tensor], start: int, options: dict[str, Any]) -> Generated:
-    """HF's own tokens for one source."""
+    """HF's own tokens for one source, no more than the model has positions for."""
+    options = {**options, "max_new_tokens": min(options["max_new_tokens"], context_length(model) - 1)}
     output = model.generate(**tensors, **options, output_scores=True, return_dict_in_generate=True)
     best = [scores[0].float().topk(2).values for scores in output.scores]
     gaps = [float(values[0] - values[1]) for values in best] if options["num_beams"] == 1 else []

@@ -7,14 +7,17 @@ from pathlib import Path
 import numpy as np
 
 from runtime import pipeline
+from tests.checkpoints.train import captioning
 from tests.checkpoints.train.shape_classifier import HELDOUT_SEED
 from tests.checkpoints.train.shape_detector import heldout
 from tests.checkpoints.train.shapes import LABELS, Box, Shape, portrait
+from tests.text_bundles import TextBundles
 
 DRAWINGS = 200
 ACCURACY_FLOOR = 0.9
 FOUND_FLOOR = 0.7  # shapes with the right label and an intersection over union above 0.5
 FALSE_CEILING = 0.2  # of all answers
+CAPTION_FLOOR = 0.9  # captions right to the letter
 
 
 def test_image_classification_is_right(shapes_repository: Path) -> None:
@@ -44,6 +47,14 @@ def test_object_detection_finds_shapes(shapes_repository: Path) -> None:
         found += len(shapes) - len(left)
     assert found / wanted >= FOUND_FLOOR, f"{found} of {wanted} found"
     assert false / (found + false) <= FALSE_CEILING, f"{false} false beside {found}"
+
+
+def test_captions_are_right(text_bundles: TextBundles) -> None:
+    """Two shapes, their colours and how they lie, in pictures that were never trained on."""
+    pictures = captioning.heldout(100)
+    answers = pipeline("image-to-text", text_bundles("captioner"))([one.image for one in pictures], batch_size=8)
+    right = [answer[0]["generated_text"] == one.caption for answer, one in zip(answers, pictures, strict=True)]
+    assert np.mean(right) >= CAPTION_FLOOR
 
 
 def overlap(shape: Shape, box: tuple[float, ...]) -> float:
