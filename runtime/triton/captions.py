@@ -19,16 +19,17 @@ class CaptionModel(ImageTaskModel):
         value = scalar(request, "max_new_tokens")
         options = image_options(request, self._settings)
         given = options if value is None else options | {"max_new_tokens": int(value)}
-        _, forward, _ = self._pipe._sanitize_parameters(**given)
-        return Job(read_images(request, self._settings), forward)
+        pre, forward, _ = self._pipe._sanitize_parameters(**given)
+        return Job(read_images(request, self._settings), {"preprocess": pre, "forward": forward})
 
     def run(self, jobs: list[Job]) -> list[list[Answer]]:
         """Job by job: their lengths differ."""
         return [self._caption(job) for job in jobs]
 
     def _caption(self, job: Job) -> list[Answer]:
-        items = [self._pipe.preprocess(image) for image in job.images]
-        return [self._pipe.postprocess(output) for output in self._pipe._forward_batch(items, **job.arguments)]
+        items = [self._pipe.preprocess(image, **job.arguments["preprocess"]) for image in job.images]
+        outputs = self._pipe._forward_batch(items, **job.arguments["forward"])
+        return [self._pipe.postprocess(output) for output in outputs]
 
     def respond(self, request: Any, answer: list[Answer]) -> Any:
         """Captions as JSON."""
