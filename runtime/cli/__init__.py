@@ -16,6 +16,7 @@ COMMANDS = {
     "export": ("runtime.cli.export:export", "Turn a checkpoint into a verified bundle."),
     "validate": ("runtime.cli.validate:validate", "Check a bundle against its checkpoint again."),
     "run": ("runtime.cli.run:run", "Answer with a bundle, here and now."),
+    "bench": ("runtime.cli.bench:bench", "Measure size, latency and throughput of bundles."),
     "serve": ("runtime.cli.serve:serve", "Serve bundles with tritonserver."),
     "tasks": ("runtime.cli.tasks:tasks", "List the tasks, their inputs and outputs."),
     "doctor": ("runtime.cli.doctor:doctor", "Say what this machine can do."),
