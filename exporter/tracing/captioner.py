@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -74,9 +75,10 @@ class Watched:
     def image_of(self, call: Call) -> tuple[str, str] | None:
         """(argument of the first step, output of the reader) that are the same tensor."""
         outputs = call.output.items() if hasattr(call.output, "items") else ()
-        pairs = ((name, key) for name, value in self.steps[0].arguments.items() for key, found in outputs
-                 if isinstance(value, torch.Tensor) and found is value)  # fmt: skip
-        return next(pairs, None)
+        for (name, value), (key, found) in itertools.product(self.steps[0].arguments.items(), outputs):
+            if isinstance(value, torch.Tensor) and found is value:
+                return name, key
+        return None
 
 
 def steps_language_model(model: Any) -> bool:
