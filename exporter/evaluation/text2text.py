@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from transformers import GenerationConfig
 
 from exporter.evaluation.base import BATCH, IMAGE, Evaluator, Example, Sheet, images_of
 from exporter.evaluation.columns import Role
@@ -89,11 +90,11 @@ def ask_caption_source(checkpoint: Checkpoint, items: Sequence[Example]) -> list
 
 
 def generated(checkpoint: Checkpoint, tensors: dict[str, torch.Tensor], parameters: dict[str, Any]) -> list[str]:
-    """Texts of one batch, without special tokens."""
-    defaults = parameters.get(TASK_DEFAULTS) or {}
-    known = {name: value for name, value in {**defaults, **parameters}.items() if name not in (TASK_DEFAULTS, "seed")}
+    """Texts of one batch, without special tokens. Of the parameters those that HF has: the bundle keeps facts there."""
+    given = {**(parameters.get(TASK_DEFAULTS) or {}), **parameters}
+    known = {name: given[name] for name in GenerationConfig().to_dict() if given.get(name) is not None}
     with torch.no_grad():
-        ids = checkpoint.model.generate(**tensors, **{name: v for name, v in known.items() if v is not None})
+        ids = checkpoint.model.generate(**tensors, **known)
     texts: list[str] = checkpoint.tokenizer.batch_decode(ids, skip_special_tokens=True)
     return texts
 
