@@ -243,6 +243,13 @@ def test_names_are_escaped(report: dict[str, Any]) -> None:
     assert page.loads == []
 
 
+@pytest.mark.parametrize(("load", "shown"), [(0.5, True), (None, True), (9.0, False)])
+def test_a_busy_machine_makes_no_headline(report: dict[str, Any], load: float | None, shown: bool) -> None:
+    content = render({**report, "machine": {**report["machine"], "threads": 2, "load": load}})
+    assert ("<small>Speed</small>" in content) is shown
+    assert ("kept this machine busy" in content) is not shown
+
+
 def test_a_report_without_validation(report: dict[str, Any]) -> None:
     kept = {key: value for key, value in report.items() if key not in ("layers", "layers_of", "latency", "problems")}
     content = render({**kept, "checks": [], "errors": {}, "agreement": {}, "accuracy": []})
