@@ -73,7 +73,8 @@ def run(
     extra = [value for value in values if not value.is_graph_output()]
     try:
         model.graph.outputs.extend(extra)
-        onnx_ir.save(model, scratch / GRAPH, external_data=DATA)
+        # One weight after the other: by default a gigabyte of them is on its way at a time.
+        onnx_ir.save(model, scratch / GRAPH, external_data=DATA, max_workers=1, max_in_flight_bytes=2**26)
     finally:
         model.graph.outputs[:] = outputs
     session = open_mapped(scratch / GRAPH)
