@@ -27,8 +27,9 @@ class CaptionModel(ImageTaskModel):
         return [self._caption(job) for job in jobs]
 
     def _caption(self, job: Job) -> list[Answer]:
-        items = [self._pipe.preprocess(image, **job.arguments["preprocess"]) for image in job.images]
-        outputs = self._pipe._forward_batch(items, **job.arguments["forward"])
+        before, forward = job.arguments.get("preprocess", {}), job.arguments.get("forward", {})  # a warm-up has none
+        items = [self._pipe.preprocess(image, **before) for image in job.images]
+        outputs = self._pipe._forward_batch(items, **forward)
         return [self._pipe.postprocess(output) for output in outputs]
 
     def respond(self, request: Any, answer: list[Answer]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from runtime.triton.server import TritonServer
 from tests.conftest import CAUSAL_LM, CLASSIFIER
 from tests.text_bundles import TEXT_CHECKPOINTS, TextBundles
 from tests.triton.server_venv import server_python as make_server_venv
-from tests.triton.zoo import build_zoo
+from tests.triton.zoo import CALLS, build_zoo
 
 
 @pytest.fixture(scope="session")
@@ -63,11 +64,15 @@ def zoo_repository(
     folder = tmp_path_factory.mktemp("zoo")
     shared = [exported_repository / CAUSAL_LM, exported_repository / CLASSIFIER]
     shared += [shapes_repository / "classifier", shapes_repository / "detector"]
-    shared += [text_bundles(name) for name in TEXT_CHECKPOINTS]
+    asked = {model for model, _ in CALLS}
+    shared += [text_bundles(name) for name in TEXT_CHECKPOINTS if name in asked]
     repository = folder / "repository"
     repository.mkdir()
     for name, bundle in {**{path.name: path for path in shared}, **build_zoo(folder)}.items():
-        (repository / name).symlink_to(bundle)
+        # Triton takes no link for a model directory, but one for a version.
+        (repository / name).mkdir()
+        (repository / name / "1").symlink_to(bundle / "1")
+        shutil.copy(bundle / "config.pbtxt", repository / name)
     return repository
 
 
