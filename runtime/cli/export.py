@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from runtime.cli.triton_options import take_triton, triton_options
 from runtime.cli.evaluation_options import evaluation_options, take_settings
+from runtime.cli.triton_options import take_triton, triton_options
 from runtime.errors import OnwardError
 
 if TYPE_CHECKING:
@@ -96,13 +96,11 @@ def add_precisions(ctx: click.Context, _: click.Parameter, names: str | None) ->
 @click.option("--trust-remote-code", is_flag=True, help="Run model code that the checkpoint brings. Read it first.")
 @click.option("--no-validate", is_flag=True, help="Skip the comparison with the source model.")
 @click.option("--max-length", type=click.IntRange(min=2), help="Context of the bundle; the model's own by default.")
-@triton_options
 @evaluation_options
+@triton_options
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
 @click.pass_context
-def export(
-    ctx: click.Context, /, no_validate: bool, as_json: bool, **options: Any
-) -> None:
+def export(ctx: click.Context, /, no_validate: bool, as_json: bool, **options: Any) -> None:
     """Export SOURCE (a hub id, a directory, a Trainer's output, a PEFT adapter) to a verified ONNX bundle.
 
     \b
