@@ -14,6 +14,7 @@ import msgspec
 
 from exporter.evaluation.settings import EvaluationSettings
 from exporter.loading import Checkpoint, check_device, load_checkpoint, load_config
+from exporter.memory import release
 from exporter.output import check_target, staged_output
 from exporter.precision import PRECISIONS, Precision
 from exporter.quantization.request import Settings
@@ -55,9 +56,9 @@ class ExportOptions:
     max_length: int | None = None
     force: bool = False
     quantization: Settings = field(default_factory=Settings)
-    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     calibration_data: Path | None = None
     triton: TritonOptions = field(default_factory=TritonOptions)
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
 
 
 @dataclass(frozen=True)
@@ -209,6 +210,7 @@ class Held:
     def drop(self) -> None:
         """Let the memory go."""
         self.kept = self.traced = None
+        release()
 
 
 @dataclass(frozen=True)
