@@ -150,6 +150,8 @@ def check_options(options: ExportOptions, precisions: Sequence[str]) -> list[Pre
         raise ExportError(f"--opset {options.opset} is out of range: {OPSETS.start} to {OPSETS.stop - 1}")
     options.triton.check(options.opset)
     wanted = [PRECISIONS[name] for name in dict.fromkeys(precisions)]
+    if options.device != "cpu":
+        check_device(options.device)
     if options.calibration_data is not None:
         check_calibration(options.calibration_data, wanted)
     for precision in wanted:
@@ -157,8 +159,6 @@ def check_options(options: ExportOptions, precisions: Sequence[str]) -> list[Pre
     options.evaluation.check()
     if options.evaluation.data is not None and not options.validate:
         raise ExportError("--eval-data is part of the validation: leave --no-validate out")
-    if options.device != "cpu":
-        check_device(options.device)
     return wanted
 
 
