@@ -6,8 +6,21 @@ probe inputs, are 8 bit too: the manifest's provenance names them. Activations a
 block by block (accuracy level 4).
 """
 
+from collections.abc import Mapping
+
+import onnx_ir
+
 from exporter.precision.base import Precision
-from exporter.quantization.four_bit import quantize_4_bit
+from exporter.quantization.plan import Report
+from exporter.quantization.request import Request
+
+
+def quantize(graphs: Mapping[str, onnx_ir.Model], request: Request) -> Report:
+    """Loaded when it is needed: torch takes seconds, and a wrong command line should be refused at once."""
+    from exporter.quantization.four_bit import quantize_4_bit
+
+    return quantize_4_bit(graphs, request)
+
 
 PRECISION = Precision(
     name="int4",
@@ -20,5 +33,5 @@ PRECISION = Precision(
     exact=False,
     agreement=0.1,
     cuda_dtype="float16",
-    quantize=quantize_4_bit,
+    quantize=quantize,
 )

@@ -8,8 +8,21 @@ Embeddings of a quarter of a million numbers and more, and those tied to the out
 blocks (`GatherBlockQuantized`), stored once. Convolutions stay float, unless `--calibration-data` is given.
 """
 
+from collections.abc import Mapping
+
+import onnx_ir
+
 from exporter.precision.base import Precision
-from exporter.quantization.integer import quantize_8_bit
+from exporter.quantization.plan import Report
+from exporter.quantization.request import Request
+
+
+def quantize(graphs: Mapping[str, onnx_ir.Model], request: Request) -> Report:
+    """Loaded when it is needed: torch takes seconds, and a wrong command line should be refused at once."""
+    from exporter.quantization.integer import quantize_8_bit
+
+    return quantize_8_bit(graphs, request)
+
 
 PRECISION = Precision(
     name="int8",
@@ -22,5 +35,5 @@ PRECISION = Precision(
     exact=False,
     agreement=0.3,
     cuda_dtype="float16",
-    quantize=quantize_8_bit,
+    quantize=quantize,
 )
