@@ -21,7 +21,7 @@ def write_gguf(checkpoint: Path, target: Path, kind: str) -> None:
     architecture = config["model_type"]
     writer = gguf.GGUFWriter(str(target), architecture)
     write_header(writer, config)
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH_NAMES_REVERSED[architecture], sizes(config)["layers"])
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH[architecture.upper()], sizes(config)["layers"])
     quantised = gguf.GGMLQuantizationType[kind]
     with safe_open(checkpoint / "model.safetensors", "np") as weights:
         for source in sorted(weights.keys()):
