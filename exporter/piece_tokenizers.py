@@ -11,16 +11,16 @@ know among the hidden pieces, as transformers does (`TokenizerSpec.unknown_from`
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, pre_tokenizers, processors
 from tokenizers.models import BPE, Unigram
-from transformers import PreTrainedTokenizerBase
-from transformers.convert_slow_tokenizer import SpmConverter, generate_merges
-from transformers.utils import sentencepiece_model_pb2_new
 
 from runtime.bundle.manifest import HIDDEN
 from runtime.errors import ExportError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 NORMAL, USER_DEFINED = 1, 4  # types of pieces that texts are cut into
 UNIGRAM, BPE_TYPE = 1, 2
@@ -34,6 +34,9 @@ def piece_model(tokenizer: PreTrainedTokenizerBase) -> Any:
 
 def convert_pieces(tokenizer: PreTrainedTokenizerBase) -> tuple[Tokenizer, int]:
     """The backend, and the id from which on ids mean the unknown token. Raises `ExportError` with the reason."""
+    from transformers.convert_slow_tokenizer import SpmConverter
+    from transformers.utils import sentencepiece_model_pb2_new
+
     if getattr(tokenizer, "separate_vocabs", False):
         raise ExportError(f"{type(tokenizer).__name__} has one vocabulary for each language: not supported yet")
     proto = sentencepiece_model_pb2_new.ModelProto()
@@ -75,6 +78,8 @@ def model_of(proto: Any, tokens: list[str], scores: dict[str, float], tokenizer:
         least = min(scores.values())  # the unknown token's own score hangs on the least of all
         return Unigram([(token, scores.get(token, least)) for token in tokens], unk_id=tokens.index(unknown))
     if kind == BPE_TYPE:
+        from transformers.convert_slow_tokenizer import generate_merges
+
         vocab = {token: index for index, token in enumerate(tokens)}
         merges = generate_merges({piece: rank for rank, piece in enumerate(scores)}, scores)
         return BPE(vocab, merges, unk_token=unknown, fuse_unk=True)

@@ -152,7 +152,7 @@ def test_python_stacks_are_cut_off_reasons() -> None:
 
 def test_parameters_are_checked() -> None:
     parameters = {"provider": {"string_value": "cpu"}, "max_text_bytes": {"string_value": "10"}}
-    assert read_settings({"parameters": parameters}, Settings) == Settings("cpu", max_text_bytes=10)
+    assert read_settings({"parameters": parameters}, Settings) == Settings(provider="cpu", max_text_bytes=10)
     assert read_settings({}, GenerationSettings) == GenerationSettings()
     with pytest.raises(InputError, match=r"unknown field `providr`; known are provider, threads, max_text_bytes"):
         read_settings({"parameters": {"providr": {"string_value": "cpu"}}}, Settings)
