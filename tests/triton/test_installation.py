@@ -154,7 +154,7 @@ def test_parameters_are_checked() -> None:
     parameters = {"provider": {"string_value": "cpu"}, "max_text_bytes": {"string_value": "10"}}
     assert read_settings({"parameters": parameters}, Settings) == Settings(provider="cpu", max_text_bytes=10)
     assert read_settings({}, GenerationSettings) == GenerationSettings()
-    with pytest.raises(InputError, match=r"unknown field `providr`; known are provider, threads, max_text_bytes"):
+    with pytest.raises(InputError, match=r"unknown field `providr`; known are task, provider, threads, max_text_bytes"):
         read_settings({"parameters": {"providr": {"string_value": "cpu"}}}, Settings)
     with pytest.raises(InputError, match=r"Expected `int`, got `str` - at `\$\.max_text_bytes`"):
         read_settings({"parameters": {"max_text_bytes": {"string_value": "much"}}}, Settings)
