@@ -148,17 +148,26 @@ def norm_formula(values: torch.Tensor, module: torch.nn.Module, norm: Norm) -> t
 
 
 def norm_forward(module: torch.nn.Module, norm: Norm) -> Callable[..., torch.Tensor]:
-    """A forward that emits the norm. An offset becomes part of a scale of its own."""
+    """A forward that emits the norm. An offset becomes part of a scale of its own.
+
+    Values of another dtype than the weight's (float32 residuals in a float16 model) go the way that was written for
+    them: the operators take one dtype.
+    """
+    written = module.forward
     if norm.offset:
         scale = (module.weight.detach().float() + norm.offset).to(module.weight.dtype)
         module.register_buffer("onward_scale", scale, persistent=False)
 
     def layer_norm(values: torch.Tensor) -> torch.Tensor:
         scale = module.onward_scale if norm.offset else module.weight
+        if values.dtype != scale.dtype:
+            return written(values)
         return functional.layer_norm(values, (values.shape[-1],), scale, getattr(module, "bias", None), norm.epsilon)
 
     def rms_norm(values: torch.Tensor) -> torch.Tensor:
         scale = module.onward_scale if norm.offset else module.weight
+        if values.dtype != scale.dtype:
+            return written(values)
         attributes: dict[str, Any] = {"axis": -1, "epsilon": norm.epsilon, "stash_type": 1}
         return torch.onnx.ops.symbolic(RMS, [values, scale], attributes, dtype=values.dtype, shape=values.shape)
 
