@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks import models
 from benchmarks.peers.environment import MissingPeerError, interpreter
 from benchmarks.protocol import timed
-from benchmarks.turns import Figures, Metric, Side, table, take_turns
+from benchmarks.turns import Figures, Metric, Side, reason, table, take_turns
 from benchmarks.worker import run
 
 NEW = 128
@@ -87,7 +87,7 @@ def peer(module: str, requirements: str, name: str, precision: str, batch: int, 
         python = interpreter(requirements)
         model = models.peer_model(module, python, name, precision)
     except (MissingPeerError, RuntimeError) as error:
-        return Side(requirements, dict, missing=str(error).strip().splitlines()[-1][:200])
+        return Side(requirements, dict, missing=reason(error))
     arguments: dict[str, Any] = {"model": model, "prompt": prompt, "new": NEW, "batch": batch, "precision": precision}
     return Side(requirements, lambda: run(f"benchmarks.peers.{module}:decode", python=python, **arguments))
 

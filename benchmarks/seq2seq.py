@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks import models
 from benchmarks.peers.environment import MissingPeerError, interpreter
 from benchmarks.protocol import prompts
-from benchmarks.turns import Figures, Metric, Side, table, take_turns
+from benchmarks.turns import Figures, Metric, Side, reason, table, take_turns
 from benchmarks.worker import run
 
 NEW, SOURCE = 64, 128
@@ -51,7 +51,7 @@ def optimum(name: str, beams: int) -> Side:
         python = interpreter("optimum-onnx")
         model = models.peer_model("optimum_onnx_seq2seq", python, name, "fp32")
     except (MissingPeerError, RuntimeError) as error:
-        return Side("optimum-onnx", dict, missing=str(error).strip().splitlines()[-1][:200])
+        return Side("optimum-onnx", dict, missing=reason(error))
     return Side("optimum-onnx", lambda: run(f"{module}:answer", python=python, model=model, beams=beams))
 
 

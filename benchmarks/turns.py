@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -38,7 +39,12 @@ def take_turns(sides: Sequence[Side], rounds: int) -> None:
             try:
                 side.rounds.append(side.measure())
             except RuntimeError as error:
-                side.missing = str(error).strip().splitlines()[-1][:200]
+                side.missing = reason(error)
+
+
+def reason(error: Exception) -> str:
+    """The last line of an error, with files named without their folders."""
+    return re.sub(r"/\S*/", "", str(error).strip().splitlines()[-1])[:200]
 
 
 def table(title: str, sides: Sequence[Side], metrics: Sequence[Metric]) -> list[str]:

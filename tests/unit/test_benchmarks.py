@@ -38,13 +38,13 @@ def test_ratios_say_how_many_times_better_the_first_side_is() -> None:
 
 def test_a_side_that_fails_is_left_out_and_says_why() -> None:
     def fail() -> dict[str, float]:
-        raise RuntimeError("failed:\nTraceback\nImportError: no such engine")
+        raise RuntimeError("failed:\nTraceback\nImportError: no such engine in /home/me/engine.so")
 
     ours, theirs = constant(ms=1.0), Side("peer", fail)
     take_turns([ours, theirs], 2)
     lines = table("t", [ours, theirs], [Metric("ms", "ms")])
     assert "| peer | – |" in lines
-    assert lines[-1].strip() == "peer: not measured, ImportError: no such engine"
+    assert lines[-1].strip() == "peer: not measured, ImportError: no such engine in engine.so"
 
 
 def test_a_figure_that_a_side_does_not_have_is_a_dash() -> None:
