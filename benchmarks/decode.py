@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks import models
-from benchmarks.peers.environment import MissingPeerError, interpreter
+from benchmarks.peer_side import peer_side
 from benchmarks.protocol import timed
-from benchmarks.turns import Figures, Metric, Side, reason, table, take_turns
+from benchmarks.turns import Figures, Metric, Side, table, take_turns
 from benchmarks.worker import run
 
 NEW = 128
@@ -77,19 +77,9 @@ def others(name: str, precision: str, batch: int, prompt: int) -> list[Side]:
             )
     for module, (requirements, precisions) in PEERS.items():
         if precision in precisions and not (module == "llama_cpp_python" and batch > 1):
-            sides.append(peer(module, requirements, name, precision, batch, prompt))
+            asked: dict[str, Any] = {"prompt": prompt, "new": NEW, "batch": batch, "precision": precision}
+            sides.append(peer_side(f"{module}:decode", requirements, name, precision, **asked))
     return sides
-
-
-def peer(module: str, requirements: str, name: str, precision: str, batch: int, prompt: int) -> Side:
-    """A peer's side, its environment and model prepared; one that cannot be had says why in the table."""
-    try:
-        python = interpreter(requirements)
-        model = models.peer_model(module, python, name, precision)
-    except (MissingPeerError, RuntimeError) as error:
-        return Side(requirements, dict, missing=reason(error))
-    arguments: dict[str, Any] = {"model": model, "prompt": prompt, "new": NEW, "batch": batch, "precision": precision}
-    return Side(requirements, lambda: run(f"benchmarks.peers.{module}:decode", python=python, **arguments))
 
 
 def onward(bundle: str, prompt: int, new: int, batch: int) -> Figures:

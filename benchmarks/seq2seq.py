@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks import models
-from benchmarks.peers.environment import MissingPeerError, interpreter
+from benchmarks.peer_side import peer_side
 from benchmarks.protocol import prompts
-from benchmarks.turns import Figures, Metric, Side, reason, table, take_turns
+from benchmarks.turns import Figures, Metric, Side, table, take_turns
 from benchmarks.worker import run
 
 NEW, SOURCE = 64, 128
@@ -40,19 +40,8 @@ def sides(name: str, beams: int) -> list[Side]:
             "transformers, torch eager",
             lambda: run("benchmarks.seq2seq:transformers", checkpoint=checkpoint, beams=beams),
         ),
-        optimum(name, beams),
+        peer_side("optimum_onnx_seq2seq:answer", "optimum-onnx", name, "fp32", beams=beams),
     ]
-
-
-def optimum(name: str, beams: int) -> Side:
-    """optimum-onnx in its own environment."""
-    module = "benchmarks.peers.optimum_onnx_seq2seq"
-    try:
-        python = interpreter("optimum-onnx")
-        model = models.peer_model("optimum_onnx_seq2seq", python, name, "fp32")
-    except (MissingPeerError, RuntimeError) as error:
-        return Side("optimum-onnx", dict, missing=reason(error))
-    return Side("optimum-onnx", lambda: run(f"{module}:answer", python=python, model=model, beams=beams))
 
 
 def onward(bundle: str, beams: int) -> Figures:

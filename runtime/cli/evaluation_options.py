@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from runtime.cli.options import Command, add_options
+
 if TYPE_CHECKING:
     from exporter.evaluation.settings import EvaluationSettings
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 OPTIONS = (
     click.option(
@@ -37,9 +36,7 @@ OPTIONS = (
 
 def evaluation_options(command: Command) -> Command:
     """Add the options to a click command."""
-    for option in reversed(OPTIONS):
-        command = option(command)
-    return command
+    return add_options(command, OPTIONS)
 
 
 def take_settings(options: dict[str, Any]) -> EvaluationSettings:

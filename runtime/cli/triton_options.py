@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from runtime.cli.options import Command, add_options
+
 if TYPE_CHECKING:
     from exporter.triton_options import TritonOptions
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 OPTIONS = (
     click.option(
@@ -31,9 +30,7 @@ OPTIONS = (
 
 def triton_options(command: Command) -> Command:
     """Add the options to a click command."""
-    for option in reversed(OPTIONS):
-        command = option(command)
-    return command
+    return add_options(command, OPTIONS)
 
 
 def take_triton(options: dict[str, Any]) -> TritonOptions:
