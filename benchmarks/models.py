@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -63,14 +66,24 @@ def build(name: str, folder: Path) -> None:
 
 
 def bundle(name: str, precision: str = "fp32") -> str:
-    """Our bundle, exported anew once a process: exports change with the code."""
+    """Our bundle, exported anew when the exporter is another one than before."""
     made = CACHE / "bundles" / f"{name}-{precision}"
-    if (name, precision) not in _exported:
+    stamp = made.with_suffix(".exporter")
+    if not stamp.is_file() or stamp.read_text() != exporter_digest():
         source = checkpoint(name)
         arguments = {"checkpoint": source, "output": str(CACHE / "bundles"), "precision": precision}
         run("benchmarks.prepare:export_to", **arguments, name=made.name)
-        _exported.add((name, precision))
+        stamp.write_text(exporter_digest())
     return str(made)
+
+
+@cache
+def exporter_digest() -> str:
+    """Of the exporter's sources and the versions it works with, as this process began."""
+    digest = hashlib.sha256(version("torch").encode() + version("transformers").encode())
+    for source in sorted((Path(__file__).parents[1] / "exporter").rglob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
 
 
 def peer_model(peer: str, python: str, name: str, precision: str) -> str:
@@ -82,6 +95,3 @@ def peer_model(peer: str, python: str, name: str, precision: str) -> str:
         run(f"benchmarks.peers.{peer}:prepare", python=python, **arguments)
         (folder / ".done").touch()
     return str(folder)
-
-
-_exported: set[tuple[str, str]] = set()

@@ -1,28 +1,56 @@
-"""RESULTS.md: one section a part, replaced when that part is measured again."""
+"""RESULTS.md: one section a part, and in it one case a heading; what is measured again replaces what it said before."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 HEAD = """# Results of `make bench`
 
-Absolute times hold for their own run: compare the ratios. Each part says when it ran.
+Absolute times hold for their own run: compare the ratios. Each table says when it ran.
 """
+CASE = "### "
 
 
 def write_section(part: str, lines: list[str], path: Path = RESULTS) -> None:
-    """Replace what `part` said before, or add it at the end."""
+    """Replace what `part` said before, or add it at the end; cases that `lines` do not have stay as they are."""
     text = path.read_text() if path.is_file() else HEAD
     begin, end = f"<!-- {part}:begin -->", f"<!-- {part}:end -->"
-    body = "\n".join([begin, "", f"## {part}", "", circumstances(), "", *lines, "", end])
-    pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
-    found = pattern.search(text)
+    found = re.search(re.escape(begin) + "(.*?)" + re.escape(end), text, re.DOTALL)
+    kept = cases(found[1].splitlines()) if found else {}
+    body = "\n".join([begin, "", f"## {part}", "", *merged(kept, cases(lines)), end])
     text = text[: found.start()] + body + text[found.end() :] if found else f"{text.rstrip()}\n\n{body}\n"
     path.write_text(text)
+
+
+def cases(lines: Iterable[str]) -> dict[str, list[str]]:
+    """The lines below each heading of a case; those before the first heading under ""."""
+    found: dict[str, list[str]] = {"": []}
+    title = ""
+    for line in lines:
+        if line.startswith(CASE):
+            title = line
+            found[title] = []
+        else:
+            found[title].append(line)
+    return {title: body for title, body in found.items() if title or any(body)}
+
+
+def merged(old: dict[str, list[str]], new: dict[str, list[str]]) -> list[str]:
+    """The text of a section: new cases with when they were measured, old ones where nothing new is said of them."""
+    fresh = {title: [*([title, ""] if title else []), circumstances(), "", *body] for title, body in new.items()}
+    stale = {title: [title, *body] for title, body in old.items() if title}
+    parts = {**stale, **fresh}
+    return [line for title in sorted(parts) for line in [*_trim(parts[title]), ""]]
+
+
+def _trim(lines: list[str]) -> list[str]:
+    """Without empty lines at the end."""
+    return lines if not lines or lines[-1] else _trim(lines[:-1])
 
 
 def circumstances() -> str:

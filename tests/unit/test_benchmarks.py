@@ -62,6 +62,15 @@ def test_a_section_is_replaced_where_it_stands(tmp_path: Path) -> None:
     assert text.count("## one") == 1
 
 
+def test_a_case_is_replaced_and_the_others_of_its_part_stay(tmp_path: Path) -> None:
+    results = tmp_path / "RESULTS.md"
+    write_section("part", ["### a", "", "old a", "", "### b", "", "old b"], results)
+    write_section("part", ["### a", "", "new a", "", "### c", "", "new c"], results)
+    text = results.read_text()
+    assert "old a" not in text and text.count("Measured") == 3
+    assert text.index("new a") < text.index("### b") < text.index("old b") < text.index("new c")
+
+
 def test_every_run_has_a_prompt_of_its_own() -> None:
     seen: list[bytes] = []
     protocol.timed(lambda tokens, count: seen.append(tokens.tobytes()), prompt=8, new=4, batch=2)
