@@ -1,8 +1,8 @@
 """docker/: images, compose, Kubernetes, KServe, Prometheus and Grafana, checked without a Docker engine or a cluster.
 
 Dockerfiles go through hadolint, and those of their RUN lines that need no base image run in a clean environment; the
-compose file and the Kubernetes objects are validated against their schemas; what the dashboard asks for has to be on a
-real server's metrics port. KServe's schema is on no package registry: its two objects are compared with each other.
+compose file, the Kubernetes and the KServe objects are validated against their schemas; what the dashboard asks for has
+to be on a real server's metrics port.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import pytest
 import yaml
 
 from runtime.triton.server import TritonServer
+from tests.triton.kserve_models import faults, kserve_models
 from tests.triton.wire import generate
 
 CHECKOUT = Path(__file__).parents[2]
@@ -154,6 +155,34 @@ def test_the_kubernetes_objects_fit_together() -> None:
     rules = yaml.safe_load((KUBERNETES / "prometheus-adapter-values.yaml").read_text())["rules"]["custom"]
     scaled = {metric["pods"]["metric"]["name"] for metric in scaler["spec"]["metrics"]}
     assert scaled == {rule["name"]["as"] for rule in rules}
+
+
+@pytest.mark.triton
+def test_the_kserve_objects_have_their_schemas(tmp_path: Path) -> None:
+    """KServe's own fields by its SDK; the pod that it makes of a runtime by Kubernetes' schema."""
+    models = kserve_models()
+    runtime, service = documents(KUBERNETES / "inference-service.yaml")
+    assert list(faults(runtime, "V1alpha1ServingRuntime", models)) == []
+    assert list(faults(service, "V1beta1InferenceService", models)) == []
+    pod = {"spec": {name: runtime["spec"][name] for name in ("containers", "volumes")}}
+    check_pod(pod, tmp_path)
+    check_pod(
+        {"spec": {"containers": [{"name": "model", "ports": service["spec"]["predictor"]["model"]["ports"]}]}}, tmp_path
+    )
+    service["spec"]["predictor"]["model"]["storageURI"] = 5
+    runtime["spec"]["supportedModelFormats"][0]["version"] = 1
+    del runtime["spec"]["containers"]
+    assert list(faults(service, "V1beta1InferenceService", models)) == [".spec.predictor.model.storageURI: unknown"]
+    wrong = list(faults(runtime, "V1alpha1ServingRuntime", models))
+    assert wrong == [".spec.containers: missing", ".spec.supportedModelFormats[0].version: 1 is no str"]
+
+
+def check_pod(pod: dict[str, Any], folder: Path) -> None:
+    """Raises AssertionError unless Kubernetes would take it."""
+    whole = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod"}, **pod}
+    (folder / "pod.yaml").write_text(yaml.safe_dump(whole))
+    done = run("kubernetes-validate", "--strict", folder / "pod.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_kserve_objects_fit_together() -> None:
