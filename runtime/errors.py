@@ -31,6 +31,10 @@ class CapacityError(OnwardError):
     """A request refused because it does not fit in memory that was reserved up front (slots x max_length)."""
 
 
+class CancelledError(OnwardError):
+    """A call that ended because its `Cancellation` was told to."""
+
+
 class PipelineException(OnwardError):
     """HF's `PipelineException(task, model, reason)` (transformers/pipelines/base.py)."""
 

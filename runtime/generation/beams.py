@@ -14,6 +14,7 @@ import numpy as np
 
 from runtime.errors import CapacityError
 from runtime.generation.beam import BeamSearch
+from runtime.generation.cancellation import check_cancelled
 from runtime.generation.choice import stack
 from runtime.generation.config import GenerationConfig
 from runtime.generation.engine import Engine, Runner, little_padding
@@ -62,7 +63,8 @@ def search_beams(
 ) -> list[list[Beam]]:
     """The `num_return_sequences` best beams for each prompt `[tokens]`. Has the engine alone, once it is idle.
 
-    Raises `CapacityError` for more beams than slots, `InputError` for a prompt that does not fit.
+    Raises `CapacityError` for more beams than slots, `InputError` for a prompt that does not fit, `CancelledError`
+    before the next step when the caller's `Cancellation` says so.
     """
     runner = engine.runner
     if config.num_beams > runner.slots:
@@ -93,10 +95,12 @@ def start_search(
 
 def run_together(runner: Runner, searches: Items[tuple[BeamSearch, Source]], beams: int) -> None:
     """Run searches to their ends, `beams` slots each."""
+    check_cancelled()
     places = [Place(search, number * beams, source) for number, (search, source) in enumerate(searches)]
     runner.reserve(len(places) * beams, max(place.search.stopping.max_length for place in places))
     read_prompts(runner, places)
     while places := leave(runner, places, beams):
+        check_cancelled()
         reorder(runner, places)
         logits = runner.decode(np.concatenate([place.tokens for place in places]))
         for place in places:

@@ -20,6 +20,7 @@ from typing import Protocol
 import numpy as np
 
 from runtime.errors import CapacityError, InputError
+from runtime.generation.cancellation import check_cancelled
 from runtime.generation.choice import advance, stack
 from runtime.generation.prefix import PrefixReuse, common
 from runtime.generation.sequence import Sequence, ending
@@ -32,6 +33,8 @@ PADDING_WASTE = 0.25
 IDLE_CHUNKS = 8
 # A prompt that shares this many tokens with one that is about to be read waits for it, and takes them from its slot.
 WORTH_WAITING = 64
+# Seconds between looks whether a caller still wants the runner that it waits for.
+PATIENCE = 0.05
 
 
 class Runner(Protocol):
@@ -144,21 +147,28 @@ class Engine:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Have the runner alone: finish what is under way, admit nobody, then keep everyone else out."""
-        with self.lock:
+        """Have the runner alone: finish what is under way, admit nobody, then keep everyone else out.
+
+        Raises `CancelledError` if the caller's `Cancellation` says so while it waits.
+        """
+        while not self.lock.acquire(timeout=PATIENCE):
+            check_cancelled()
+        try:
             self._held = True
-            try:
-                while self.active:
-                    self.step()
-                yield
-            finally:
-                self._held = False
+            while self.active:
+                check_cancelled()
+                self.step()
+            yield
+        finally:
+            self._held = False
+            self.lock.release()
 
     def run(self, sequences: Items[Sequence]) -> None:
         """Run sequences to their end, driving the steps from this thread; raises the first one's error.
 
         Any number of them: they are the caller's own, so `max_waiting` does not apply. A prompt that can never fit
-        is an `InputError` before anything runs; leaving early (Ctrl-C) cancels what is still under way.
+        is an `InputError` before anything runs; leaving early (Ctrl-C, a `Cancellation`) cancels what is still under
+        way.
         """
         for sequence in sequences:
             self.check_prompt(len(sequence.prompt_ids))
@@ -166,6 +176,7 @@ class Engine:
             self._enqueue(sequences)
         try:
             while not all(sequence.done.is_set() for sequence in sequences):
+                check_cancelled()
                 self.step()
         except BaseException:
             for sequence in sequences:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from runtime import Cancellation
 from runtime.bundle import open_bundle
-from runtime.errors import CapacityError, InputError
+from runtime.errors import CancelledError, CapacityError, InputError
 from runtime.generation.config import resolve
 from runtime.generation.model import LanguageModel, open_runner
 
@@ -78,3 +80,50 @@ def test_what_is_refused(make: Callable[[int], LanguageModel]) -> None:
         make(4).generate([prompt(3)], resolve({}, num_beams=5))
     with pytest.raises(InputError, match="the prompt has 256 tokens"):
         make(4).generate([prompt(3), prompt(256)], resolve({}, num_beams=2))
+
+
+SEARCHES: list[dict[str, Any]] = [
+    {"num_beams": 4},
+    {"num_beams": 4, "do_sample": True, "seed": 3},
+    {"num_return_sequences": 4, "do_sample": True, "seed": 3},
+    {},
+]
+
+
+@pytest.mark.parametrize("options", SEARCHES, ids=str)
+def test_a_cancelled_call_ends_at_its_next_step(
+    make: Callable[[int], LanguageModel], monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    model, cancellation, runs = make(8), Cancellation(), []
+    decode = model.runner.decode
+
+    def count(tokens: np.ndarray) -> np.ndarray:
+        runs.append(len(tokens))
+        if len(runs) == 3:
+            cancellation.cancel()
+        return decode(tokens)
+
+    config = resolve({}, max_new_tokens=40, eos_token_id=-1, **options)
+    expected = ids_of(model.generate([prompt(5)], config))
+    monkeypatch.setattr(model.runner, "decode", count)
+    with cancellation, pytest.raises(CancelledError, match="the call was cancelled"):
+        model.generate([prompt(5), prompt(9)], config)
+    assert len(runs) == 3
+    # Nothing is left behind: the same model answers as before, and its slots are free.
+    assert ids_of(model.generate([prompt(5)], config)) == expected
+    assert model.engine.statistics().active == 0
+
+
+def test_a_call_that_waits_for_another_ones_beams_can_be_cancelled(make: Callable[[int], LanguageModel]) -> None:
+    model, cancellation = make(4), Cancellation()
+    config = resolve({}, num_beams=2, max_new_tokens=4)
+
+    def wait() -> None:
+        with cancellation:
+            model.generate([prompt(5)], config)
+
+    with ThreadPoolExecutor(1) as pool, model.engine.exclusive():
+        waiting = pool.submit(wait)
+        cancellation.cancel()
+        with pytest.raises(CancelledError):
+            waiting.result(timeout=30)
