@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from runtime.pipelines.text_classification import sigmoid, softmax
+from runtime.pipelines.scores import sigmoid, softmax
 
 Floats = npt.NDArray[np.float32]
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from runtime.errors import InputError, PipelineException
 from runtime.pipelines.base import check_tokenizer_arguments
 from runtime.pipelines.encoder import EncoderPipeline
-from runtime.pipelines.text_classification import softmax
+from runtime.pipelines.scores import softmax
 
 
 class FillMaskPipeline(EncoderPipeline):

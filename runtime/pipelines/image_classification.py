@@ -6,7 +6,7 @@ from typing import Any
 
 from runtime.errors import InputError
 from runtime.images import load_image
-from runtime.pipelines.text_classification import FUNCTIONS, function_name
+from runtime.pipelines.scores import FUNCTIONS, default_function, function_name
 from runtime.pipelines.vision import VisionPipeline, refuse_unknown
 
 
@@ -29,7 +29,7 @@ class ImageClassificationPipeline(VisionPipeline):
         self, model_outputs: dict[str, Any], function_to_apply: str | None = None, top_k: int = 5
     ) -> list[dict[str, Any]]:
         """Logits of one image -> its `top_k` labels."""
-        scores = FUNCTIONS[function_to_apply or self._default_function()](model_outputs["logits"][0])
+        scores = FUNCTIONS[function_to_apply or default_function(self.manifest)](model_outputs["logits"][0])
         labels = self.manifest.labels
         answer = [{"label": label, "score": score.item()} for label, score in zip(labels, scores, strict=True)]
         answer.sort(key=lambda item: item["score"], reverse=True)
@@ -49,14 +49,6 @@ class ImageClassificationPipeline(VisionPipeline):
         if function_to_apply is not None:
             post["function_to_apply"] = function_name(function_to_apply)
         return {} if timeout is None else {"timeout": timeout}, {}, post
-
-    def _default_function(self) -> str:
-        problem = self.manifest.postprocess.get("problem_type")
-        if problem == "regression":
-            return "none"
-        if problem == "multi_label_classification" or len(self.manifest.labels) == 1:
-            return "sigmoid"
-        return "softmax"
 
 
 def check_top_k(top_k: Any) -> int:

@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from runtime.errors import InputError
 from runtime.pipelines.base import Pipeline, check_tokenizer_arguments
+from runtime.pipelines.scores import FUNCTIONS, default_function, function_name
 from runtime.session import open_session
 from runtime.tokenizer import Tokenizer
-
-
-def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """Elementwise logistic function."""
-    return np.asarray(1.0 / (1.0 + np.exp(-logits)))
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities along the last axis."""
-    exponents = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return np.asarray(exponents / exponents.sum(axis=-1, keepdims=True))
-
-
-FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "sigmoid": sigmoid,
-    "softmax": softmax,
-    "none": lambda logits: logits,
-}
 
 
 class TextClassificationPipeline(Pipeline):
@@ -69,7 +51,7 @@ class TextClassificationPipeline(Pipeline):
     ) -> Any:
         """Logits of one item -> label and score, or the `top_k` of them."""
         logits = model_outputs["logits"][0]
-        scores = FUNCTIONS[function_to_apply or self._default_function()](logits)
+        scores = FUNCTIONS[function_to_apply or default_function(self.manifest)](logits)
         labels = self.manifest.labels
         if top_k == 1 and _legacy:
             return {"label": labels[int(scores.argmax())], "score": scores.max().item()}
@@ -99,14 +81,6 @@ class TextClassificationPipeline(Pipeline):
         logits = self.forward(self.tokenizer.pad(flat), **kwargs)["logits"]
         return [{"logits": logits[row : row + 1]} for row in range(len(items))]
 
-    def _default_function(self) -> str:
-        problem = self.manifest.postprocess.get("problem_type")
-        if problem == "regression":
-            return "none"
-        if problem == "multi_label_classification" or len(self.manifest.labels) == 1:
-            return "sigmoid"
-        return "softmax"
-
     def _check_length(self, encoding: Any) -> None:
         limit = self.manifest.postprocess.get("max_positions")
         length = len(encoding["input_ids"])
@@ -128,11 +102,3 @@ def text_and_pair(inputs: Any) -> tuple[str, str | None]:
             f"text-classification takes a text or {{'text': ..., 'text_pair': ...}}, not {type(inputs).__name__}"
         )
     return inputs, None
-
-
-def function_name(function: Any) -> str:
-    """One of `FUNCTIONS`, whatever its case. HF raises `KeyError('FOO')`; this says what there is."""
-    name = str(getattr(function, "name", function)).lower()
-    if name not in FUNCTIONS:
-        raise InputError(f"function_to_apply {function!r} is unknown: use one of {', '.join(FUNCTIONS)}")
-    return name

@@ -17,7 +17,7 @@ from runtime.errors import InputError
 from runtime.pipelines.base import Alone, is_stream
 from runtime.pipelines.chunks import ChunkPipeline
 from runtime.pipelines.entities import BY_WORD, STRATEGIES, Aggregator, Entity, Token, without_overlaps
-from runtime.pipelines.text_classification import softmax
+from runtime.pipelines.scores import softmax
 
 COLUMNS = ("input_ids", "token_type_ids", "attention_mask", "special_tokens_mask", "offset_mapping")
 

@@ -113,15 +113,6 @@ def export_one(checkpoint: Path, task: str, folder: Path, precision: str = "fp32
     return Exported(checkpoint, directory, open_bundle(directory).manifest)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Models this small lose time to threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def test_the_tables_hold_every_builder() -> None:
     assert CAUSAL.keys() == CAUSAL_ROWS.keys()
     assert CLASSIFIERS.keys() == CLASSIFIER_ROWS.keys()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import cycle, product
 from typing import Any
 
@@ -52,15 +51,6 @@ def build(name: str) -> PreTrainedModel:
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.6)
     return model
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Models this small lose time to threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module", params=["gpt2", "llama"])

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from datasets import Dataset
 from transformers import pipeline as hf_pipeline
 from transformers.pipelines.pt_utils import KeyDataset
@@ -43,15 +42,6 @@ QUESTION = {"role": "user", "content": "What is a context manager?"}
 SYSTEM = {"role": "system", "content": "You know Python."}
 PREFILL = {"role": "assistant", "content": "A context manager is an object"}
 CHATS = {"question": [QUESTION], "system": [SYSTEM, QUESTION], "prefill": [QUESTION, PREFILL]}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Models this small lose time to threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
