@@ -4,12 +4,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 REPOSITORY ?= model_repository
+JOBS ?= 2
 
 .PHONY: help install demo test lint format bench clean
 
 help:
 	@echo "make demo     install, export a small checkpoint, verify it, answer with it"
-	@echo "make test     install, run all tests (a real tritonserver among them)"
+	@echo "make test     install, run all tests (a real tritonserver among them) in JOBS=$(JOBS) processes"
 	@echo "make lint     ruff and mypy"
 	@echo "make bench    measure against the peers; writes benchmarks/results"
 
@@ -30,7 +31,7 @@ demo: install
 	$(BIN)/onward run $(REPOSITORY)/sentiment "Not bad at all"
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup
 
 lint: install
 	$(BIN)/ruff format --check .

@@ -31,6 +31,22 @@ CAUSAL_LM = "gpt2-docs"
 CLASSIFIER = "sentiment"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Several workers share the cores instead of each starting as many threads as there are."""
+    worker = getattr(config, "workerinput", None)
+    if worker and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        number, count = int(worker["workerid"].removeprefix("gw")), worker["workercount"]
+        os.sched_setaffinity(0, cores[number % len(cores) :: count] or cores)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file is one worker's, and all files that ask the same servers are the same worker's."""
+    for item in items:
+        folder, file = item.path.parent.name, item.path.name
+        item.add_marker(pytest.mark.xdist_group(folder if folder == "triton" else f"{folder}/{file}"))
+
+
 @pytest.fixture(scope="session")
 def causal_lm_checkpoint() -> Path:
     """A GPT-2 trained on the Python documentation."""
