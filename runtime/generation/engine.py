@@ -26,14 +26,11 @@ from runtime.generation.prefix import PrefixReuse, common
 from runtime.generation.sequence import Sequence, ending
 from runtime.generation.slots import PREFILL_CHUNK
 from runtime.generation.statistics import Counters, Memory, Statistics
-from runtime.huge_pages import collapse_in_background
 
 # Prompts are prefilled together when padding them to the longest adds at most this share of work.
 PADDING_WASTE = 0.25
 # Tokens of prompts that one step reads while nobody decodes, in units of the chunk.
 IDLE_CHUNKS = 8
-# From this step on decoding is worth preparing for: moving GPT-2 into large pages takes as long as 10 to 60 steps.
-LONG_RUN = 32
 # A prompt that shares this many tokens with one that is about to be read waits for it, and takes them from its slot.
 WORTH_WAITING = 64
 # Seconds between looks whether a caller still wants the runner that it waits for.
@@ -385,8 +382,6 @@ class Engine:
 
     def _decode(self, rows: list[Sequence]) -> None:
         self._counters.decode_steps += 1
-        if self._counters.decode_steps == LONG_RUN:
-            collapse_in_background()
         draft = self._draft(rows)
         if draft is not None:
             self._verify(rows[0], draft)
