@@ -12,11 +12,23 @@ import click
 from rich.console import Console
 from rich.markdown import Markdown
 
-from benchmarks import arrivals, cold_start, decode, engine_overhead, engine_reuse, export_cost, seq2seq
+from benchmarks import (
+    arrivals,
+    cold_start,
+    context,
+    decode,
+    encoders,
+    engine_overhead,
+    engine_reuse,
+    export_cost,
+    seq2seq,
+)
 from benchmarks.results import write_section
 
 PARTS: dict[str, Callable[[int, str], list[str]]] = {
     "decode": decode.measure,
+    "context": context.measure,
+    "encoders": encoders.measure,
     "arrivals": arrivals.measure,
     "seq2seq": seq2seq.measure,
     "engine-overhead": engine_overhead.measure,
@@ -29,7 +41,7 @@ PARTS: dict[str, Callable[[int, str], list[str]]] = {
 @click.command()
 @click.option("--rounds", default=5, show_default=True, help="How often each side is measured.")
 @click.option("--only", multiple=True, type=click.Choice(list(PARTS)), help="Parts to measure; all by default.")
-@click.option("--case", default="", help="Only cases whose title contains this; RESULTS.md is left as it is.")
+@click.option("--case", default="", help="Only cases whose title contains this.")
 def main(rounds: int, only: tuple[str, ...], case: str) -> None:
     """Measure Onward against the engines that people would otherwise use. Random weights, real sizes."""
     console = Console()
@@ -37,8 +49,7 @@ def main(rounds: int, only: tuple[str, ...], case: str) -> None:
         with console.status(f"measuring {part}"):
             lines = PARTS[part](rounds, case)
         console.print(Markdown("\n".join(lines)))
-        if not case:
-            write_section(part, lines)
+        write_section(part, lines)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def measure(rounds: int, only: str = "") -> list[str]:
         Side("transformers, one padded batch", lambda: run("benchmarks.arrivals:padded", checkpoint=checkpoint)),
     ]
     take_turns(sides, rounds)
-    title = f"GPT-2 124M fp32, {REQUESTS} requests of 8 to 256 tokens, {NEW} new tokens each"
+    title = f"GPT-2 124M fp32, {REQUESTS} requests of 8 to 256 tokens, {NEW} new tokens each, {REQUESTS} slots"
     return table(title, sides, [Metric("tokens/s", "tokens_per_s", lower=False)])
 
 
@@ -67,7 +67,7 @@ def opened(bundle: str) -> tuple[Any, Any]:
     from runtime import pipeline
     from runtime.generation.config import resolve
 
-    pipe: Any = pipeline("text-generation", bundle)
+    pipe: Any = pipeline("text-generation", bundle, slots=REQUESTS)
     return pipe.model, resolve(pipe.manifest.generation, do_sample=False, max_new_tokens=NEW, eos_token_id=None)
 
 

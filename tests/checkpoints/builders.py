@@ -50,6 +50,11 @@ def llama_160m(path: Path | str) -> Path:
     return _real_lm("llama", "llama_160m", path)
 
 
+def llama_160m_8k(path: Path | str) -> Path:
+    """`llama_160m` with 8192 positions."""
+    return _real_lm("llama", "llama_160m_8k", path)
+
+
 def qwen2_05b(path: Path | str) -> Path:
     """The shape of Qwen2.5-0.5B: 24 layers, width 896, 14 heads over 2 key/value heads, vocabulary 151936, tied."""
     return _real_lm("qwen2", "qwen2_05b", path)
@@ -65,6 +70,7 @@ def bert_base(path: Path | str) -> Path:
 REAL: dict[str, Callable[[Path | str], Path]] = {
     "gpt2_124m": gpt2_124m,
     "llama_160m": llama_160m,
+    "llama_160m_8k": llama_160m_8k,
     "qwen2_05b": qwen2_05b,
     "bert_base": bert_base,
 }

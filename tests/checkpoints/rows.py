@@ -134,3 +134,4 @@ REAL_ROWS: dict[str, Row] = {
     },
     "bert_base": {"vocab_size": 30522, "max_position_embeddings": 512, "initializer_range": 0.058},
 }
+REAL_ROWS["llama_160m_8k"] = REAL_ROWS["llama_160m"] | {"max_position_embeddings": 8192}
