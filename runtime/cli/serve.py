@@ -55,7 +55,13 @@ EXAMPLES: dict[str, dict[str, object]] = {
 )
 @click.option("--poll", type=click.IntRange(min=1), help="Look for new and changed versions every so many seconds.")
 @click.option("--explicit", is_flag=True, help="Load everything now, and again only when a client asks for it.")
-@click.option("--timeout", default=300.0, show_default=True, help="Seconds that loading may take.")
+@click.option(
+    "--timeout",
+    default=300.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds that loading may take.",
+)
 def serve(repository: Path, http_port: int, grpc_port: int, metrics_port: int, timeout: float, **options: Any) -> None:
     """Serve the bundles in REPOSITORY with a Triton server that is installed here; Ctrl-C ends it.
 

@@ -278,8 +278,8 @@ def read_tensors(body: bytes, header_length: int | None) -> Arrays:
 
 
 def error_message(body: bytes) -> str:
-    """Triton's `{"error": ...}`, or the beginning of whatever else came."""
+    """Triton's `{"error": ...}`, as an event where a stream was asked for, or the beginning of whatever else came."""
     try:
-        return str(json.loads(body)["error"])
+        return str(json.loads(body.removeprefix(b"data: "))["error"])
     except (ValueError, KeyError, TypeError):
         return " ".join(body.decode(errors="replace").split())[:200]

@@ -22,9 +22,10 @@ HERE_ONLY = "preprocess, forward and postprocess happen on the server: call the 
 class RemotePipeline(Pipeline):
     """What replaces a local pipeline's bundle, session and steps.
 
-    `batch_size` items make one request (at most the model's max_batch_size). Padding never comes back from a server:
-    feature-extraction with a batch_size gives each text its own tokens only.
+    `batch_size` items make one request (at most the model's max_batch_size).
     """
+
+    KEEPS_PADDING = False
 
     def __init__(
         self,
@@ -72,12 +73,19 @@ class RemotePipeline(Pipeline):
 
     def _run(self, items: Iterable[Any], batch_size: int, parameters: list[dict[str, Any]]) -> Iterator[Any]:
         arguments, task = parameters[0], type(self).task
+        if self.KEEPS_PADDING and batch_size > self._most_rows:
+            raise InputError(
+                f"batch_size is {batch_size}, the server takes {self._most_rows}: its padding would differ"
+            )
         for start, batch in batches(items, min(batch_size, self._most_rows)):
             known = {"task": task, "arguments": arguments}
             made = [name_item(start + row, items, make_item, item, known) for row, item in enumerate(batch)]
-            yield from self._ask(made, arguments, {} if isinstance(items, Alone) else {"item": start})
+            place: dict[str, Any] = {} if isinstance(items, Alone) else {"item": start}
+            if self.KEEPS_PADDING and len(made) > 1:
+                place["keep_padding"] = True
+            yield from self._ask(made, arguments, place)
 
-    def _ask(self, made: list[Any], arguments: dict[str, Any], place: dict[str, int]) -> list[Any]:
+    def _ask(self, made: list[Any], arguments: dict[str, Any], place: dict[str, Any]) -> list[Any]:
         """The answers to one request."""
         outputs, read = (ELSEWHERE if self._sent_task else READERS).get(type(self).task, JSON)
         return read(
@@ -89,10 +97,15 @@ class RemoteGeneration(RemotePipeline):
     """text-generation: one request for each prompt, `batch_size` of them at the same time."""
 
     def submit(self, text: Any, **kwargs: Any) -> RemoteStream:
-        """Start generating on the server; iterate over the answer for pieces of new text. Thread-safe."""
-        inputs = prompt_inputs(text, self._parameters(kwargs)[0])
+        """Start generating on the server; iterate over the answer for pieces of new text. Thread-safe.
+
+        Returns once the server has taken the request; raises what the local pipeline raises here.
+        """
+        inputs = prompt_inputs(text, {**self._parameters(kwargs)[0], "acknowledge": True})
         counts = {"return_num_input_tokens": True, "return_num_output_tokens": True}
-        return RemoteStream(self.transport.generate({**inputs, "stream": True, **counts}))
+        stream = RemoteStream(self.transport.generate({**inputs, "stream": True, **counts}))
+        stream.begin()
+        return stream
 
     def _run(self, items: Iterable[Any], batch_size: int, parameters: list[dict[str, Any]]) -> Iterator[Any]:
         known = {"arguments": parameters[0]}
@@ -115,6 +128,7 @@ class RemoteStream:
         self.num_input_tokens = 0
         self.num_output_tokens = 0
         self._responses = responses
+        self._events = iter(responses)
         self._pieces = self._read()
 
     def __iter__(self) -> Iterator[str]:
@@ -123,13 +137,17 @@ class RemoteStream:
     def __next__(self) -> str:
         return next(self._pieces)
 
+    def begin(self) -> None:
+        """Wait for the response that says that the request is under way. Raises `OnwardError` if it is refused."""
+        next(self._events, None)
+
     def cancel(self) -> None:
         """Hang up: the server frees the slot."""
         self.finish_reason = self.finish_reason or "cancelled"
         self._responses.cancel()
 
     def _read(self) -> Iterator[str]:
-        for event in self._responses:
+        for event in self._events:
             piece = event.get("text_output", "")
             self.text += piece
             if "finish_reason" in event:
@@ -153,4 +171,5 @@ def prompt_inputs(prompt: Any, arguments: dict[str, Any]) -> dict[str, Any]:
 def remote_class(local: type[Pipeline]) -> type[RemotePipeline]:
     """A remote pipeline with the calling conventions of a local one."""
     base = RemoteGeneration if local.task == "text-generation" else RemotePipeline
-    return type(f"Remote{local.__name__}", (base, local), {"task": local.task})
+    keeps_padding = getattr(local, "KEEPS_PADDING", False)
+    return type(f"Remote{local.__name__}", (base, local), {"task": local.task, "KEEPS_PADDING": keeps_padding})

@@ -160,6 +160,8 @@ def iterate(inputs: Any) -> Iterator[Any]:
 
 def check_tokenizer_arguments(kwargs: Mapping[str, Any]) -> None:
     """Raise `InputError` for a keyword that `Tokenizer.__call__` does not have."""
+    if not kwargs:
+        return  # nearly always, and reading a signature takes longer than tokenising a short text
     known = [p.name for p in signature(Tokenizer.__call__).parameters.values() if p.kind is p.KEYWORD_ONLY]
     unknown = sorted(set(kwargs) - set(known))
     if unknown:

@@ -39,6 +39,8 @@ class EncoderPipeline(Pipeline):
 
     def _parameters(self, kwargs: dict[str, Any]) -> list[dict[str, Any]]:
         """As the base's; an argument that the task does not have is an `InputError` (HF: a `TypeError`)."""
+        if not kwargs:
+            return super()._parameters(kwargs)
         known = signature(self._sanitize_parameters).parameters
         unknown = sorted(set(kwargs) - set(known))
         if unknown and not any(parameter.kind is Parameter.VAR_KEYWORD for parameter in known.values()):

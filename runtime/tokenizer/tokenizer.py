@@ -25,6 +25,8 @@ from runtime.tokenizer.truncation import Truncation, truncate
 from runtime.tokenizer.vocabulary import Vocabulary
 
 TOKENIZER_FILE = "tokenizer.json"
+# Characters of a text that the calling thread encodes, holding Python's lock; all else goes to the library's threads.
+SHORT = 2000
 
 
 class Tokenizer(Vocabulary):
@@ -132,6 +134,9 @@ class Tokenizer(Vocabulary):
         return [self._finisher.post_process(first, second, add_special_tokens) for first, second in bare]
 
     def _encode_bare(self, pairs: list[Pair]) -> list[tuple[tokenizers.Encoding, tokenizers.Encoding | None]]:
+        text, second = pairs[0] if len(pairs) == 1 else (None, None)
+        if isinstance(text, str) and second is None and len(text) <= SHORT:
+            return [(self._backend.encode(text, add_special_tokens=False), None)]
         texts = [text for pair in pairs for text in pair if text is not None]
         is_split = bool(texts) and not isinstance(texts[0], str)
         encoded = iter(self._backend.encode_batch(texts, add_special_tokens=False, is_pretokenized=is_split))

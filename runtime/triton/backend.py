@@ -6,6 +6,7 @@ Nothing heavy is imported before the server asks for a model, because `runtime.t
 
 from __future__ import annotations
 
+import gc
 import json
 from importlib import import_module
 from pathlib import Path
@@ -66,6 +67,9 @@ class TritonPythonModel:
             directory = Path(args["model_repository"]) / args["model_version"]
             self._model = load(directory, json.loads(args["model_config"]))
             self._metrics = publish(self._model, {"model": args["model_name"], "version": args["model_version"]})
+            # What is there now stays: the collector need not walk through it again between requests.
+            gc.collect()
+            gc.freeze()
         except OnwardError as error:
             raise pb_utils.TritonModelException(str(error)) from error
 

@@ -7,8 +7,10 @@ request's response (`respond`). A request that cannot be read, or whose job fail
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Generic, TypeVar
 
+from runtime.triton.cancellation import CancellationWatch, while_wanted
 from runtime.triton.faults import failure
 from runtime.triton.settings import Settings
 
@@ -18,6 +20,9 @@ Answer = TypeVar("Answer")
 
 class BatchedModel(Generic[Job, Answer]):
     """Answers batches of requests with a pipeline. Subclasses give `read`, `run` and `respond`, and warm up."""
+
+    # Only of the models that generate: the others are done before a client could have second thoughts.
+    _watch: CancellationWatch | None = None
 
     def __init__(self, pipe: Any, settings: Settings) -> None:
         self._pipe = pipe
@@ -38,12 +43,18 @@ class BatchedModel(Generic[Job, Answer]):
     def execute(self, requests: list[Any]) -> list[Any]:
         """One response per request, in order."""
         jobs = [self._read(request) for request in requests]
-        answers = iter(self._run([job for job, error in jobs if error is None]))
+        with self._watched(requests):
+            answers = iter(self._run([job for job, error in jobs if error is None]))
         outcomes = [(None, error) if error is not None else next(answers) for _, error in jobs]
         return [self._respond(request, *outcome) for request, outcome in zip(requests, outcomes, strict=True)]
 
     def close(self) -> None:
-        """Nothing runs between requests."""
+        """Nothing runs between requests, but the thread that watches over long ones."""
+        if self._watch is not None:
+            self._watch.close()
+
+    def _watched(self, requests: list[Any]) -> AbstractContextManager[None]:
+        return nullcontext() if self._watch is None else while_wanted(self._watch, requests)
 
     def _read(self, request: Any) -> tuple[Any, BaseException | None]:
         try:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+
+from runtime.generation.cancellation import Cancellation
 
 _INTERVAL = 0.02  # seconds; a question to the server takes some 50 µs
 
 
 class Watched:
-    """A response sender that may still be asked whether its client is there; `release` before its final response."""
+    """A response sender, or a request, that may still be asked whether its client is there; `release` before its final
+    response."""
 
     def __init__(self, sender: Any, on_cancel: Callable[[], None]) -> None:
         self._sender = sender
@@ -75,3 +79,22 @@ class CancellationWatch:
                 watched.check()
             with self._changed:
                 self._changed.wait_for(lambda: self._closed, timeout=_INTERVAL)
+
+
+@contextmanager
+def while_wanted(watch: CancellationWatch, requests: list[Any]) -> Iterator[None]:
+    """Generation inside ends with `CancelledError` once the clients of all requests are gone."""
+    cancellation, gone = Cancellation(), list[None]()
+
+    def one_is_gone() -> None:
+        gone.append(None)
+        if len(gone) == len(requests):
+            cancellation.cancel()
+
+    watched = [watch.add(request, one_is_gone) for request in requests]
+    try:
+        with cancellation:
+            yield
+    finally:
+        for one in watched:
+            watch.remove(one)

@@ -28,7 +28,7 @@ class ClassificationModel(TextTaskModel):
     def __init__(self, pipe: Any, settings: Settings) -> None:
         self._pipe, self._settings, self._tasks = pipe, settings, Tasks(pipe)
         self._task = TextTask({"top_k": "number"})
-        self.run([Job(["warm up"], {"top_k": 1})])
+        self._warm_up("warm up", {"top_k": 1})
 
     def read(self, request: Any) -> Job:
         """A request's tensors as a job. Raises `InputError`."""
@@ -53,7 +53,7 @@ class ClassificationModel(TextTaskModel):
 
     def tensors(self, answer: list[Any], wanted: set[str]) -> list[Any]:
         """Labels and scores, best first."""
-        if not isinstance(answer[0], list):  # another task's
+        if not isinstance(answer[0], list) or not wanted & {"label", "score"}:  # another task's, or not asked for
             return []
         shape = (len(answer), len(answer[0]))
         labels = [entry["label"] for scores in answer for entry in scores]

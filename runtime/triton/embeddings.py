@@ -9,18 +9,13 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from runtime.errors import InputError
-from runtime.triton.settings import Settings
 from runtime.triton.tensors import texts
 from runtime.triton.text_tasks import Job, TextTaskModel
 
 
 class FeatureModel(TextTaskModel):
-    """Inputs `text` and `truncation` [n, 1]; output `features` [n, tokens, size], short texts filled up with zeros."""
-
-    def __init__(self, pipe: Any, settings: Settings) -> None:
-        # A client must not see how long the texts were that shared its batch.
-        pipe.KEEPS_PADDING = False
-        super().__init__(pipe, settings)
+    """Inputs `text` and `truncation` [n, 1]; output `features` [n, tokens, size], short texts filled up with zeros, or
+    with the hidden states of padding if the option "keep_padding" says so."""
 
     def run(self, jobs: list[Job]) -> list[list[Any]]:
         """Arrays `[1, tokens, size]`."""

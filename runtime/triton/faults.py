@@ -7,14 +7,20 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
-from runtime.errors import CapacityError, InputError, PipelineException
+from runtime.errors import CancelledError, CapacityError, InputError, PipelineException
 
 # Their messages are about the request. Any other may hold paths or source lines: those stay in the server's log.
 _ABOUT_THE_REQUEST = (InputError, CapacityError, PipelineException)
 
 
 def failure(error: BaseException) -> Any:
-    """The `InferenceResponse` that tells a client about `error`: INVALID_ARG, or INTERNAL without details."""
+    """The `InferenceResponse` that tells a client about `error`: INVALID_ARG, or INTERNAL without details.
+
+    A client that is gone gets CANCELLED, which nobody reads.
+    """
+    if isinstance(error, CancelledError):
+        pb_utils.Logger.log_info("a search was cancelled")
+        return _response("the request was cancelled", pb_utils.TritonError.CANCELLED)
     if isinstance(error, _ABOUT_THE_REQUEST):
         return _response(str(error), pb_utils.TritonError.INVALID_ARG)
     pb_utils.Logger.log_error("".join(traceback.format_exception(error)))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from runtime.triton.cancellation import CancellationWatch
+from runtime.triton.cancellation import CancellationWatch, while_wanted
 from runtime.triton.faults import busy, failure
 from runtime.triton.sampling import GenerationRequest, read_request
 from runtime.triton.settings import GenerationSettings
@@ -76,11 +76,12 @@ class GenerationModel:
     def _generate(self, request: GenerationRequest, sender: Any) -> Any:
         """Run one request, send its pieces if it streams, and return its last response."""
         if request.as_pipeline and self._is_several(request):
-            # Beams and several sequences are searched by the request's own thread, which drives the engine.
-            return _response(None, [_json(self._pipe(request.prompt, **request.keywords))])
+            return _response(None, [_json(self._search(request, sender))])
         stream = self._pipe.submit(request.prompt, **request.keywords)
         watched = self._watch.add(sender, stream.cancel)
         try:
+            if request.acknowledge:
+                sender.send(_response(""))
             _send_pieces(request, stream, sender)
         except BaseException:
             stream.cancel()
@@ -91,6 +92,11 @@ class GenerationModel:
             pb_utils.Logger.log_info(f"a request was cancelled after {stream.num_output_tokens} new tokens")
         extra = [_json(self._answer(request, stream))] if request.as_pipeline else []
         return _last_response(request, stream, extra)
+
+    def _search(self, request: GenerationRequest, sender: Any) -> Any:
+        """Beams and several sequences, by the request's own thread, which drives the engine."""
+        with while_wanted(self._watch, [sender]):
+            return self._pipe(request.prompt, **request.keywords)
 
     def _is_several(self, request: GenerationRequest) -> bool:
         _, forward, _ = self._pipe._parameters(request.keywords)

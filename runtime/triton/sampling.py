@@ -2,7 +2,8 @@
 
 The wire names are those of TensorRT-LLM's models. Sampling happens only when asked for: without `temperature`, `top_p`
 and `top_k`, or with temperature 0, decoding is greedy. `messages` (a chat as JSON) and `tools` stand for a prompt: the
-model's own template is applied to them here. With `options` a request is a call of the pipeline, defaults included.
+model's own template is applied to them here. With `options` a request is a call of the pipeline, defaults included; in
+it "acknowledge" is none of its arguments: a stream then begins with a response that says that nothing is wrong with it.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class GenerationRequest:
     echo: bool  # whether text_output begins with the prompt
     count_input: bool
     count_output: bool
+    acknowledge: bool = False  # whether a stream begins with a response without text, once the request is under way
 
 
 def read_request(request: Any, max_bytes: int) -> GenerationRequest:
@@ -62,6 +64,7 @@ def read_request(request: Any, max_bytes: int) -> GenerationRequest:
     exclude = scalar(request, "exclude_input_in_output")
     prompt = _prompt(request, max_bytes)
     options = read_options(request, max_bytes)
+    acknowledge = bool((options or {}).pop("acknowledge", False))
     tools = read_json(request, "tools", max_bytes)
     # Like HF's pipeline and Triton's LLM backends: a whole answer repeats the prompt, a stream or a chat does not.
     silent = stream or not isinstance(prompt, str)
@@ -78,6 +81,7 @@ def read_request(request: Any, max_bytes: int) -> GenerationRequest:
         echo=not (silent if exclude is None else exclude),
         count_input=bool(scalar(request, "return_num_input_tokens")),
         count_output=bool(scalar(request, "return_num_output_tokens")),
+        acknowledge=stream and acknowledge,
     )
 
 

@@ -237,7 +237,10 @@ def control_arguments(poll: int | None, explicit: bool) -> list[str]:
 def check_repository(path: Path) -> Path:
     """`path`, absolute. Raises `ServerError` unless it is a directory that holds at least one model."""
     if not path.is_dir():
-        raise ServerError(f"no model repository at {path}: no such directory; make one with `onward export`")
+        what = "that is a file" if path.exists() else "no such directory"
+        raise ServerError(f"no model repository at {path}: {what}; make one with `onward export`")
+    if (path.parent / "config.pbtxt").is_file():
+        raise ServerError(f"{path} is a version of a model: serve the repository that holds it, {path.parents[1]}")
     if (path / "config.pbtxt").is_file():
         raise ServerError(f"{path} is a model, not a repository: serve the directory that holds it, {path.parent}")
     if not model_directories(path):

@@ -4,6 +4,9 @@ Inputs `[n, 1]` make n items (`text`, or `question` and `context`); the other in
 same in all rows of a request, and `options` has those without a tensor of their own as a JSON object. Output `json`
 `[n, 1]`: the pipeline's answer for each item. Requests with equal arguments that arrive together run together, texts of
 similar length in one batch.
+
+The option "keep_padding" makes a request a batch of its own, whose answers have its padding as the local pipeline's
+have with `batch_size` (feature-extraction); without it no answer depends on the other texts.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -18,12 +22,13 @@ import triton_python_backend_utils as pb_utils
 
 from runtime.errors import InputError, PipelineException
 from runtime.triton.batching import BatchedModel
-from runtime.triton.buckets import buckets
+from runtime.triton.buckets import MOST, buckets, run_cost
 from runtime.triton.options import Tasks, read_options
 from runtime.triton.settings import Settings
 from runtime.triton.tensors import array, scalar, strings, texts
 
 Kind = Literal["text", "texts", "number"]
+KEEP_PADDING = "keep_padding"
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,7 @@ class TextTaskModel(BatchedModel[Job, list[Any]]):
         self._task = TEXT_TASKS[pipe.task]
         self._tasks = Tasks(pipe)
         item, arguments = self._task.warm_up(pipe)
-        self.run([Job([item], arguments)])
+        self._warm_up(item, arguments)
 
     def read(self, request: Any) -> Job:
         """A request's tensors as a job. Raises `InputError`."""
@@ -105,7 +110,8 @@ class TextTaskModel(BatchedModel[Job, list[Any]]):
         """Every group of jobs with equal arguments together."""
         groups: dict[str, list[int]] = {}
         for index, job in enumerate(jobs):
-            groups.setdefault(json.dumps(job.arguments, sort_keys=True), []).append(index)
+            own = str(index) if len(jobs) == 1 or KEEP_PADDING in job.arguments else ""
+            groups.setdefault(own or json.dumps(job.arguments, sort_keys=True), []).append(index)
         answers: dict[int, list[Any]] = {}
         for members in groups.values():
             items = [item for index in members for item in jobs[index].items]
@@ -137,11 +143,24 @@ class TextTaskModel(BatchedModel[Job, list[Any]]):
         # From an iterator the pipeline gives one answer for each item; some unwrap lists of one.
         return list(pipe(iter(items), batch_size=len(items), **arguments))
 
+    def _warm_up(self, item: Any, arguments: dict[str, Any]) -> None:
+        """Run an item, and find out what a run costs beside its text. Generation is all steps: it is rarely split."""
+        self.run([Job([item], arguments)])
+        self._cost = MOST
+        if "max_new_tokens" not in self._task.arguments:
+            long = longer(item)
+            pairs = ((item, length(item)), (long, length(long)))
+            with suppress(InputError):  # a model that does not take that many tokens
+                self._cost = run_cost(lambda one: self.run([Job([one], arguments)]), *pairs)
+
     def _answers_to(self, items: list[Any], jobs: list[Job]) -> list[Any]:
         # A lone request is a batch as its sender made it, and has the pipeline's answers to the last bit.
-        groups = buckets([length(item) for item in items]) if len(jobs) > 1 else [list(range(len(items)))]
+        lone = len(jobs) == 1
+        groups = [list(range(len(items)))] if lone else buckets([length(item) for item in items], self._cost)
         arguments = dict(jobs[0].arguments)
         pipe = self._tasks(arguments.pop("task", None))
+        if getattr(type(pipe), "KEEPS_PADDING", False):
+            pipe.KEEPS_PADDING = bool(arguments.pop(KEEP_PADDING, False))
         answers: dict[int, Any] = {}
         for group in groups:
             try:
@@ -179,6 +198,14 @@ def length(item: Any) -> int:
     if isinstance(item, dict | list):
         return sum(map(length, item.values() if isinstance(item, dict) else item))
     return len(item) if isinstance(item, str) else 0
+
+
+def longer(item: Any) -> Any:
+    """An item with some words more, in its last text."""
+    if isinstance(item, dict):
+        *_, last = item
+        return {**item, last: longer(item[last])}
+    return item + " warm up" * 12
 
 
 def read_items(request: Any, names: tuple[str, ...], max_bytes: int) -> list[Any]:

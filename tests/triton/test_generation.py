@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable
@@ -194,15 +195,44 @@ def test_grpc_cancellation_reaches_those_that_run_and_those_that_wait(server: Tr
 
 
 def cancelled_by(
-    abandon: Callable[[], None], server: TritonServer, enough: Callable[[list[int]], bool], rounds: int = 10
+    abandon: Callable[[], None],
+    server: TritonServer,
+    enough: Callable[[list[int]], bool],
+    rounds: int = 10,
+    count: Callable[[TritonServer], list[int]] = cancellations,
 ) -> bool:
     """Whether `abandon` leads to `enough` cancellations; repeated, as a busy machine may end a short text before."""
-    before = len(cancellations(server))
+    before = len(count(server))
     for _ in range(rounds):
         abandon()
         deadline = time.monotonic() + 2
         while time.monotonic() < deadline:
-            if enough(cancellations(server)[before:]):
+            if enough(count(server)[before:]):
                 return True
             time.sleep(0.05)
     return False
+
+
+@pytest.mark.parametrize("do_sample, how", [(False, "num_beams"), (True, "num_beams"), (True, "num_return_sequences")])
+def test_searches_of_clients_that_go_away_end(server: TritonServer, do_sample: bool, how: str) -> None:
+    """One has the slots and others wait for it: all end before they have found anything."""
+    options = json.dumps({"max_new_tokens": 240, "do_sample": do_sample, "eos_token_id": -1, how: 8})
+
+    def abandon() -> None:
+        stream = GrpcStream(server, CAUSAL_LM)
+        for _ in range(3):
+            stream.send(text_input=("BYTES", "def"), options=("BYTES", options))
+        time.sleep(0.1)
+        stream.client.stop_stream(cancel_requests=True)
+        stream.client.close()
+
+    assert cancelled_by(abandon, server, lambda ended: sum(ended) >= 3, count=searches)
+    begun = time.monotonic()
+    status, answer = generate(server, CAUSAL_LM, text_input=PROMPTS[0], max_tokens=4)
+    assert (status, answer["finish_reason"]) == (200, "length")
+    assert time.monotonic() - begun < 10
+
+
+def searches(server: TritonServer) -> list[int]:
+    """A 1 for every search that was cancelled, from the server's log."""
+    return [1] * server.log().count("a search was cancelled")

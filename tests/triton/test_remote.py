@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from runtime import pipeline
-from runtime.errors import OnwardError
+from runtime.errors import InputError, OnwardError
 from runtime.triton.backend import IMPLEMENTATIONS
 from runtime.triton.server import TritonServer
 from tests.triton.zoo import CALLS, CHAT, REFUSED, SOURCES
@@ -109,6 +109,31 @@ def test_streams_are_the_local_ones(local: Opener, remote: Opener, prompt: str, 
     assert found == expected and len(found) > 2
     for name in ("text", "finish_reason", "num_input_tokens", "num_output_tokens"):
         assert getattr(streams[1], name) == getattr(streams[0], name)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "keywords"),
+    [
+        ("def", {"max_new_token": 3}),
+        ("def", {"num_beams": 2, "do_sample": False}),
+        ("def", {"do_sample": True, "temperature": -1.0}),
+        ("word " * 2000, {"max_new_tokens": 3}),
+        (3, {}),
+    ],
+)
+def test_bad_streams_are_refused_at_the_call(
+    local: Opener, remote: Opener, prompt: Any, keywords: dict[str, Any]
+) -> None:
+    with pytest.raises(OnwardError) as expected:
+        local("text-generation", "gpt2-docs").submit(prompt, **keywords)
+    with pytest.raises(OnwardError) as found:
+        remote("text-generation", "gpt2-docs").submit(prompt, **keywords)
+    assert (type(found.value), str(found.value)) == (type(expected.value), str(expected.value))
+
+
+def test_batches_that_the_server_would_pad_otherwise_are_refused(remote: Opener) -> None:
+    with pytest.raises(InputError, match="batch_size is 33, the server takes 32: its padding would differ"):
+        remote("feature-extraction", "features")(["ok"] * 40, batch_size=33)
 
 
 def test_chats_stream(local: Opener, remote: Opener) -> None:

@@ -93,12 +93,21 @@ def children(pid: int) -> list[int]:
         (["/no/such/place"], "error: no model repository at /no/such/place: no such directory; make one with"),
         (["--python", "/bin/true", "REPOSITORY"], "error: /bin/true is not a Python that can be asked"),
         (["--http-port", "1", "--host", "203.0.113.1", "REPOSITORY"], "error: the http port 1 on 203.0.113.1 cannot"),
+        (["--http-port", "0", "--host", "203.0.113.1", "REPOSITORY"], "error: no http port on 203.0.113.1 can be used"),
+        (["--host", "no such host", "REPOSITORY"], "error: no such host is no address of this machine"),
+        (
+            ["--http-port", "7", "--grpc-port", "7", "REPOSITORY"],
+            "error: http and grpc cannot both have port 7; choose",
+        ),
+        (["REPOSITORY/double"], "error: REPOSITORY/double is a model, not a repository: serve the directory"),
+        (["REPOSITORY/double/1"], "error: REPOSITORY/double/1 is a version of a model: serve the repository that"),
+        (["REPOSITORY/double/config.pbtxt"], "error: no model repository at REPOSITORY/double/config.pbtxt: that is a"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path: Path, server_python: Path, arguments: list[str], message: str) -> None:
     write_model(tmp_path, "double")
-    words = [str(tmp_path) if word == "REPOSITORY" else word for word in arguments]
+    words = [word.replace("REPOSITORY", str(tmp_path)) for word in arguments]
     done = subprocess.run(command(server_python, *words), capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
-    assert done.stderr.startswith(message)
+    assert done.stderr.startswith(message.replace("REPOSITORY", str(tmp_path)))
     assert done.stderr.count("\n") == 1

@@ -93,6 +93,8 @@ CALLS: dict[tuple[str, str], list[Call]] = {
         ((["ok", "a longer text"],), {}),
         (("ok " * 300,), {"truncation": True, "return_tensors": True}),
         (("ok",), {"tokenize_kwargs": {"add_special_tokens": False}}),
+        ((["ok", "a longer text", "this is a text that is longer still", "ok", "so"],), {"batch_size": 2}),
+        ((["ok", "a longer text"],), {"batch_size": 2, "return_tensors": True}),
     ],
     ("sentences", "sentence-similarity"): [
         (("A cold meal.",), {}),
@@ -101,7 +103,11 @@ CALLS: dict[tuple[str, str], list[Call]] = {
         (({"source_sentence": "A cold meal.", "sentences": ["ok", "Food."]},), {}),
         (([],), {}),
     ],
-    ("sentences", "feature-extraction"): [(("A cold meal.",), {}), (("ok",), {"return_tensors": True})],
+    ("sentences", "feature-extraction"): [
+        (("A cold meal.",), {}),
+        (("ok",), {"return_tensors": True}),
+        ((["A cold meal.", "ok"],), {"batch_size": 2}),
+    ],
     ("gpt2-docs", "text-generation"): [
         (("Return the",), {"max_new_tokens": 8, "do_sample": False}),
         ((["Return the", "def", "The os module"],), {"max_new_tokens": 6, "do_sample": False, "batch_size": 3}),
