@@ -12,11 +12,11 @@ Rules, for each `Conv` with constant weights:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir
 
+from exporter.quantization.activations import Scale, scale_of
 from exporter.quantization.lazy import Parts
 from exporter.quantization.plan import Report
 from exporter.quantization.request import Request
@@ -28,14 +28,6 @@ INT8, UINT8, INT32, FLOAT = (
     onnx_ir.DataType.INT32,
     onnx_ir.DataType.FLOAT,
 )
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Of a quantised value: `number = (code - zero) * scale`, codes from 0 to 255."""
-
-    scale: np.float32
-    zero: int
 
 
 def has_convolutions(models: Mapping[str, onnx_ir.Model]) -> bool:
@@ -50,7 +42,7 @@ def quantize_convolutions(name: str, model: onnx_ir.Model, request: Request, rep
     ranges = request.probe.ranges(name, model, values) if request.probe and found else None
     if ranges is None:
         return False
-    scales = {value: _scale(ranges[str(value.name)]) for value in values}
+    scales = {value: scale_of(ranges[str(value.name)]) for value in values}
     for node in found:
         report.weights["8 bit"] += int(np.prod(sizes(_weight(node))))
         _quantize_weights(model.graph, node, scales[_input(node)])
@@ -94,13 +86,6 @@ def _behind_relu(value: onnx_ir.Value) -> onnx_ir.Value:
     users = value.uses()
     user = next(iter(users))[0] if len(users) == 1 else None
     return user.outputs[0] if user is not None and user.op_type == "Relu" else value
-
-
-def _scale(limits: tuple[float, float]) -> Scale:
-    """Codes for a range, which always holds zero: padding is zeros."""
-    low, high = min(limits[0], 0.0), max(limits[1], 0.0)
-    scale = np.float32((high - low) / 255 or 1.0)
-    return Scale(scale, round(-low / float(scale)))
 
 
 def _quantize_weights(graph: onnx_ir.Graph, node: onnx_ir.Node, scale: Scale) -> None:

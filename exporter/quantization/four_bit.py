@@ -35,7 +35,11 @@ def quantize_4_bit(models: Mapping[str, onnx_ir.Model], request: Request) -> Rep
         sites = [*found[name].sites, *quantize_tables(model.graph, found[name], report)]
         inputs = _learned_from(name, model, [site for site in sites if site.name not in kept], request, report)
         for site in sites:
-            recipe = eight_bit(site) if site.name in kept else four_bit(site, settings, inputs.get(site.name))
+            recipe = (
+                eight_bit(site)
+                if site.name in kept
+                else four_bit(site, settings, inputs.get(str(site.activation.name)))
+            )
             block_product(model.graph, site, recipe)
         for kind, count in {site.name: _counted(site, kept) for site in sites}.values():
             report.weights[kind] += count

@@ -32,8 +32,7 @@ class GraphProbe:
         if not self.feeds.get(graph) or not sites:
             return None
         wanted = {str(site.activation.name): site.activation for site in sites}
-        found = collect(model, list(wanted.values()), self.feeds[graph], rows, self.directory)
-        return {site.name: found[str(site.activation.name)] for site in sites}
+        return collect(model, list(wanted.values()), self.feeds[graph], rows, self.directory)
 
     def ranges(self, graph: str, model: onnx_ir.Model, values: Sequence[onnx_ir.Value]) -> Ranges | None:
         """See `Probe`."""

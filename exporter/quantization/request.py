@@ -38,7 +38,7 @@ class Probe(Protocol):
     """Runs a graph, still in float, on probe inputs; None where it cannot be run."""
 
     def __call__(self, graph: str, model: onnx_ir.Model, sites: list[Site], rows: int) -> dict[str, np.ndarray] | None:
-        """Rows `[n, depth]`, at most `rows`, of what reaches each site, by the weight's name."""
+        """Rows `[n, depth]`, at most `rows`, of what reaches each site, by the activation's name."""
 
     def ranges(self, graph: str, model: onnx_ir.Model, values: Sequence[onnx_ir.Value]) -> Ranges | None:
         """Smallest and largest number of each value, by its name."""

@@ -38,7 +38,7 @@ def measure(graph: str, model: onnx_ir.Model, sites: list[Site], request: Reques
     settings = request.settings
     losses = {}
     for site in sites:
-        inputs = None if rows is None else rows.get(site.name)
+        inputs = None if rows is None else rows.get(str(site.activation.name))
         losses[site.name] = loss(site.columns_first(), inputs, settings.block_size, settings.symmetric)
     return losses
 

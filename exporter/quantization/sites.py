@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,6 +87,14 @@ def find_sites(graph: onnx_ir.Graph) -> list[Site]:
     """Every product with a constant matrix that is worth quantising, in the graph's order."""
     sites = (_site(node) for node in graph)
     return [site for site in sites if site is not None and _worth_it(site.weight)]
+
+
+def by_activation(sites: Sequence[Site]) -> dict[onnx_ir.Value, list[Site]]:
+    """The products of each activation."""
+    found: dict[onnx_ir.Value, list[Site]] = {}
+    for site in sites:
+        found.setdefault(site.activation, []).append(site)
+    return found
 
 
 def find_tables(graph: onnx_ir.Graph, sites: list[Site]) -> list[Table]:

@@ -81,6 +81,10 @@ def show_result(console: Console, result: ExportResult) -> None:
         table.add_row(f"graph {name}", f"{sum(graph.nodes.values())} nodes ({top}, …)")
     if kept := manifest.provenance.get("quantisation"):
         table.add_row("weights", ", ".join(f"{share:g} % {kind}" for kind, share in kept["weights_percent"].items()))
+        for note in kept.get("notes", []):
+            table.add_row("note", Text(note))
+    for name, reason in manifest.provenance.get("islands", {}).items():
+        table.add_row("float32 island", Text(f"{name}: {reason}"))
     for path in files_of(result.directory / str(manifest.version)):
         table.add_row(path.name, megabytes(path.stat().st_size))
     table.add_row("validation", validation_line(manifest.validation))

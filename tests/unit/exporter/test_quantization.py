@@ -12,6 +12,7 @@ import onnx_ir
 import onnxruntime as ort
 import pytest
 
+from exporter.quantization.activations import choose
 from exporter.quantization.blocks import Blocks, fill_up, fitting_size
 from exporter.quantization.channels import quantize_columns
 from exporter.quantization.four_bit import quantize_4_bit
@@ -285,6 +286,74 @@ def test_weights_that_lose_too_much_stay_in_eight_bits() -> None:
 def test_without_a_probe_the_weights_alone_are_judged() -> None:
     model = build("(float[s, 128] x) => (float[s, 96] y) { p = MatMul(x, w)  y = Relu(p) }", w=WEIGHT)
     assert quantize_4_bit({"model": model}, Request()).kept == {}
+
+
+# ---- activations with fixed scales
+
+
+def calibrated(*rows: dict[str, np.ndarray]) -> Request:
+    return Request("cpu", probe=GraphProbe({"model": list(rows)}, Path(tempfile.gettempdir())), calibrated=True)
+
+
+def test_with_calibration_data_an_answer_does_not_depend_on_its_neighbours() -> None:
+    """A row a hundred times as large takes the codes of the others where scales are made as rows come."""
+    row, loud = X[:1], np.concatenate([X[:1], 100 * X[1:2]])
+    same = {}
+    for name, request in (("fixed", calibrated({"x": X}, {"x": X[::-1].copy()})), ("dynamic", CPU)):
+        model = build(SHARED, w=WEIGHT, v=2 * WEIGHT[::-1].copy(), c=BIAS)
+        expected = run(model, x=row)
+        report = quantize_8_bit({"model": model}, request)
+        alone, beside = run(model, x=row), run(model, x=loud)
+        same[name] = all(np.array_equal(one, other[:1]) for one, other in zip(alone, beside, strict=True))
+        assert all(relative(before, after) < 0.03 for before, after in zip(expected, alone, strict=True))
+        if name == "fixed":
+            assert Counter(ops(model)) == {"QuantizeLinear": 2, "MatMulIntegerToFloat": 3, "Neg": 1}
+            assert report.scheme.startswith("static int8")
+            assert "kept" not in report.as_json()
+    assert same == {"fixed": True, "dynamic": False}
+
+
+def dead_input(values: float, every: int) -> tuple[onnx_ir.Model, np.ndarray]:
+    """A product that does not read its first input, which is large in one row of `every`."""
+    weight, x = WEIGHT.copy(), RANDOM.normal(size=(1, 512, DEPTH)).astype(np.float32)
+    weight[0], x[0, ::every, 0] = 0, values
+    return build(LINEAR, w=weight, c=BIAS), x
+
+
+def test_a_range_is_cut_off_where_that_loses_less() -> None:
+    model, x = dead_input(30, 1)
+    choice = choose("model", model, find_sites(model.graph), calibrated({"x": x}))
+    assert choice is not None
+    [scale] = choice.fixed.values()
+    assert float(scale.scale) < 0.4 * 34 / 255
+    [expected] = run(model, x=x)
+    quantize_8_bit({"model": model}, calibrated({"x": x}))
+    assert relative(expected, run(model, x=x)[0]) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("every", "reason", "operators"),
+    [
+        (256, "dynamic: a fixed range loses more than 1 % of its output", ["DynamicQuantizeMatMul"]),
+        (1, "float: 8-bit activations lose 100.0% of its output on the calibration data", ["MatMul", "Add"]),
+    ],
+)
+def test_products_that_no_fixed_range_suits(every: int, reason: str, operators: list[str]) -> None:
+    """A number that says nothing takes all the codes: in some rows, or in all of them."""
+    model, x = dead_input(1e4, every)
+    report = quantize_8_bit({"model": model}, calibrated({"x": x}))
+    assert report.kept == {"w": reason}
+    assert ops(model) == operators
+    assert report.weights["8 bit"] == (0 if every == 1 else WEIGHT.size)
+
+
+def test_what_calibration_data_cannot_do_is_said() -> None:
+    model = build(LINEAR, w=WEIGHT, c=BIAS)
+    report = quantize_8_bit({"model": model}, Request("cpu", probe=GraphProbe({}, Path("/tmp")), calibrated=True))
+    assert report.notes == ["graph model cannot be run alone on the calibration data: its products stay dynamic"]
+    assert ops(model) == ["DynamicQuantizeMatMul"]
+    report = quantize_8_bit({"model": build(LINEAR, w=WEIGHT, c=BIAS)}, Request("cuda", calibrated=True))
+    assert "calibration data changed nothing" in report.notes[0]
 
 
 # ---- convolutions
