@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from exporter.evaluation import multi_label
 from exporter.evaluation.base import (
     BATCH,
     IMAGE,
@@ -25,9 +26,9 @@ PAIR = Role("text_pair", ("hypothesis", "sentence2"), optional=True)
 
 
 def text_examples(sheet: Sheet) -> list[Example]:
-    """Texts or pairs with a label; a number for a model that gives one."""
+    """Texts or pairs with a label; with a set of them, or a number, for a model that gives those."""
     if sheet.config.problem_type == "multi_label_classification":
-        raise InputError("evaluating models with several labels a text is not there yet: leave --eval-data out")
+        return [Example(text_of(sheet, index), multi_label.labels_of(sheet, index)) for index in range(len(sheet))]
     if sheet.config.num_labels == 1:
         return [Example(text_of(sheet, index), sheet.number(index, "label")) for index in range(len(sheet))]
     return [Example(text_of(sheet, index), label_of(sheet, index)) for index in range(len(sheet))]
@@ -45,7 +46,12 @@ def label_of(sheet: Sheet, index: int) -> str:
 
 
 def ask(pipe: Any, examples: Sequence[Example]) -> list[Any]:
-    """(best label, its score) of each text; scores as the model gives them where it has one output."""
+    """(best label, its score) of each text; scores as the model gives them where it has one output.
+
+    The probabilities of all labels where a text may have several.
+    """
+    if isinstance(examples[0].gold, frozenset):
+        return multi_label.ask(pipe, examples)
     options = {"function_to_apply": "none"} if isinstance(examples[0].gold, float) else {}
     answers = pipe([example.inputs for example in examples], truncation=True, batch_size=BATCH, **options)
     return [(answer["label"], answer["score"]) for answer in answers]
@@ -57,7 +63,9 @@ def ask_source(checkpoint: Checkpoint, examples: Sequence[Example]) -> list[Any]
 
 
 def score(answers: Sequence[Any], examples: Sequence[Example], _: Sequence[Any]) -> dict[str, float]:
-    """Accuracy and macro F1, or correlations."""
+    """Accuracy and macro F1; F1s where a text may have several labels; or correlations."""
+    if isinstance(examples[0].gold, frozenset):
+        return multi_label.score(answers, examples)
     gold = [example.gold for example in examples]
     if isinstance(gold[0], float):
         found = [value for _, value in answers]

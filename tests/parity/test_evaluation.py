@@ -58,6 +58,24 @@ def test_every_task_has_a_metric() -> None:
     assert set(EVALUATORS) == set(TASKS)
 
 
+def test_several_labels(tmp_path: Path) -> None:
+    """The labels that the source gives, but for the last text, which is given one that the source denies."""
+    from exporter import export
+    from tests.checkpoints.builders import tiny_classifier
+
+    checkpoint = tiny_classifier("bert", tmp_path / "model", 4, problem_type="multi_label_classification")
+    bundle = export(checkpoint, output=tmp_path, name="labels", validate=False)
+    pipe = pipeline("text-classification", bundle)
+    given = [[one["label"] for one in answer if one["score"] > 0.5] for answer in pipe(list(TEXTS), top_k=None)]
+    pipe.close()
+    denied = next(name for name in (f"LABEL_{number}" for number in range(4)) if name not in given[-1])
+    rows = [{"text": text, "labels": labels} for text, labels in zip(TEXTS, [*given[:-1], [denied]], strict=True)]
+    checks = evaluate("text-classification", checkpoint, bundle, lines(tmp_path / "data.jsonl", rows))
+    assert_equal(checks)
+    assert checks["subset accuracy"].figures["source"] == 75
+    assert 0 < checks["macro F1"].figures["source"] <= checks["micro F1"].figures["source"] < 100
+
+
 def test_answers(text_bundles: TextBundles) -> None:
     checks = evaluate("question-answering", text_bundles.checkpoint("qa"), text_bundles("qa"), QA_HELDOUT, 40)
     assert_equal(checks)

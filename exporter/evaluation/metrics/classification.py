@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from collections.abc import Set as AbstractSet
 
 import numpy as np
 
@@ -22,6 +23,23 @@ def macro_f1(found: Sequence[Hashable], gold: Sequence[Hashable]) -> float:
         hits = sum(a == b == label for a, b in zip(found, gold, strict=True))
         scores.append(2 * hits / (list(found).count(label) + list(gold).count(label)))
     return 100 * float(np.mean(scores))
+
+
+def micro_f1(found: Sequence[AbstractSet[Hashable]], gold: Sequence[AbstractSet[Hashable]]) -> float:
+    """2 tp / (2 tp + fp + fn) over every decision about every label, in per cent; 0 where there is none.
+
+    As scikit-learn's `f1_score(average="micro", zero_division=0)` on a 0 or 1 for each label.
+    """
+    hits = sum(len(a & b) for a, b in zip(found, gold, strict=True))
+    total = sum(map(len, found)) + sum(map(len, gold))
+    return 200 * hits / total if total else 0.0
+
+
+def label_f1s(
+    found: Sequence[AbstractSet[Hashable]], gold: Sequence[AbstractSet[Hashable]], labels: Sequence[Hashable]
+) -> list[float]:
+    """F1 of each label, in per cent; 0 for one that occurs on neither side, as scikit-learn's `average=None`."""
+    return [micro_f1([{label} & one for one in found], [{label} & one for one in gold]) for label in labels]
 
 
 def pearson(found: Sequence[float], gold: Sequence[float]) -> float:

@@ -115,6 +115,19 @@ def test_regression(tmp_path: Path) -> None:
         asked(lines(tmp_path / "b.jsonl", [{"text": "a", "label": "much"}]), config=config)
 
 
+def test_several_labels(tmp_path: Path) -> None:
+    """As lists of names or numbers, as Trainer's zeros and ones, as a text with separators, and none at all."""
+    config = SimpleNamespace(
+        id2label=dict(enumerate(["joy", "fear", "anger"])), num_labels=3, problem_type="multi_label_classification"
+    )
+    given = [["joy", "anger"], [0, 2], [1.0, 0.0, 1.0], [1, 0, 1], "joy, anger", "0|2", "fear", 1, [], [0, 0, 0], None]
+    path = lines(tmp_path / "data.jsonl", [{"text": "a", "labels": one} for one in given])
+    found = [sorted(gold) for _, gold in asked(path, config=config)]
+    assert found == [["anger", "joy"]] * 6 + [["fear"]] * 2 + [[]] * 3
+    with pytest.raises(InputError, match="row 1: the model has no label 'love', it knows joy, fear, anger"):
+        asked(lines(tmp_path / "b.jsonl", [{"text": "a", "label": ["joy", "love"]}]), config=config)
+
+
 def test_tags(tmp_path: Path) -> None:
     rows = [{"tokens": ["Ada", "wrote"], "ner_tags": [1, 0]}, {"tokens": [], "ner_tags": []}]
     path = lines(tmp_path / "data.jsonl", rows)

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from exporter.evaluation import multi_label
+from exporter.evaluation.base import Example
 from exporter.evaluation.language_model import losses, window_length
 from exporter.evaluation.metrics.bleu import bleu
-from exporter.evaluation.metrics.classification import accuracy, macro_f1, pearson, ranks, spearman
+from exporter.evaluation.metrics.classification import accuracy, label_f1s, macro_f1, micro_f1, pearson, ranks, spearman
 from exporter.evaluation.metrics.detection import Boxes, mean_average_precision
 from exporter.evaluation.metrics.entities import entity_f1, spans
 from exporter.evaluation.metrics.rouge import rouge_l
@@ -43,6 +45,17 @@ SENTENCES = (
 def test_accuracy_and_macro_f1_as_scikit_learn(case: dict[str, Any]) -> None:
     assert accuracy(case["found"], case["gold"]) == pytest.approx(case["accuracy"])
     assert macro_f1(case["found"], case["gold"]) == pytest.approx(case["macro"])
+
+
+def test_f1_of_several_labels() -> None:
+    """Labels: a right twice; b found once, wrongly; c missed once; d on neither side."""
+    found, gold = [{"a"}, {"a", "b"}, set()], [{"a"}, {"a"}, {"c"}]
+    assert micro_f1(found, gold) == pytest.approx(100 * 2 * 2 / (2 * 2 + 1 + 1))
+    assert label_f1s(found, gold, "abcd") == [100, 0, 0, 0]
+    assert micro_f1([set()], [set()]) == 0
+    answers = [{"a": 0.9, "b": 0.2, "c": 0.5}, {"a": 0.6, "b": 0.51, "c": 0.1}, {"a": 0.0, "b": 0.0, "c": 0.4}]
+    scores = multi_label.score(answers, [Example("", frozenset(one)) for one in gold])
+    assert scores == pytest.approx({"micro F1": 200 / 3, "macro F1": 100 / 3, "subset accuracy": 100 / 3})
 
 
 def test_correlations() -> None:
