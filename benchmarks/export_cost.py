@@ -1,4 +1,4 @@
-"""What an export costs: seconds by stage, and peak memory against the weights."""
+"""What an export costs: seconds and peak memory by stage, and the peak against the weights in float32."""
 
 from __future__ import annotations
 
@@ -8,38 +8,68 @@ from pathlib import Path
 from benchmarks import models
 from benchmarks.worker import run
 
-CASES = [("fp32", True), ("fp32", False), ("fp16", True), ("int8", True), ("int4", True)]
+# Checkpoint, its name for people, and (precision, validated) of each export.
+CASES = [
+    ("gpt2_124m", "GPT-2 124M", [("fp32", True), ("fp32", False), ("fp16", True), ("int8", True), ("int4", True)]),
+    ("qwen2_05b", "a Qwen2.5 of 0.5B", [("fp32", True), ("int4", True)]),
+]
+HEAD = [
+    "| | seconds | peak memory, MiB | × the fp32 weights | peak by stage, MiB | seconds by stage |",
+    "|---|---|---|---|---|---|",
+]
 
 
 def measure(rounds: int, only: str = "") -> list[str]:
-    """Time by stage and peak memory of GPT-2 124M, with and without validation; one round, it takes long."""
-    checkpoint = models.checkpoint("gpt2_124m")
-    weights = weights_mb(checkpoint)
-    head = f"| | seconds | peak memory, MB | × the weights ({weights:.0f} MB) | stages, s |"
-    lines = ["### Export of GPT-2 124M", "", head, "|---|---|---|---|---|"]
-    for precision, validate in CASES:
-        figures = run("benchmarks.export_cost:onward", checkpoint=checkpoint, precision=precision, validate=validate)
-        name = f"{precision}, {'validated' if validate else 'not validated'}"
-        peak = figures["peak_mb"]
-        stages = ", ".join(
-            f"{key.removesuffix('_s')} {value:.1f}" for key, value in figures.items() if key[-2:] == "_s"
-        )
-        lines.append(f"| {name} | {figures['seconds']:.1f} | {peak:.0f} | {peak / weights:.2f} | {stages} |")
+    """One round, it takes long. The peak is that of the whole process, torch and transformers in it."""
+    lines = [f"Before anything is loaded: {imports_mb():.0f} MiB of modules (torch, transformers, onnxscript)."]
+    for name, title, exports in CASES:
+        checkpoint = models.checkpoint(name)
+        lines += ["", f"### Export of {title}, {weights_mb(checkpoint):.0f} MiB of weights", "", *HEAD]
+        lines += [row(checkpoint, precision, validate) for precision, validate in exports if only in title]
     return lines
 
 
+def row(checkpoint: str, precision: str, validate: bool) -> str:
+    """One export as a line of the table."""
+    figures = run("benchmarks.export_cost:onward", checkpoint=checkpoint, precision=precision, validate=validate)
+    stages = [key.removesuffix("_s") for key in figures if key.endswith("_s")]
+    peaks = ", ".join(f"{stage} {figures[f'{stage}_peak']:.0f}" for stage in stages)
+    seconds = ", ".join(f"{stage} {figures[f'{stage}_s']:.1f}" for stage in stages)
+    peak, total = figures["stages_peak"], figures["seconds"]
+    name = f"{precision}, {'validated' if validate else 'not validated'}"
+    return f"| {name} | {total:.1f} | {peak:.0f} | {peak / weights_mb(checkpoint):.2f} | {peaks} | {seconds} |"
+
+
 def onward(checkpoint: str, precision: str = "fp32", validate: bool = True) -> dict[str, float]:
-    """Export once; the worker adds the peak memory of the process."""
+    """Export once: `seconds`, `stages_peak` (MiB), and of each stage `_s` and `_peak`."""
+    from benchmarks.peaks import PeakWatcher
     from exporter.export import ExportOptions, run_export
     from exporter.stages import Stages
 
-    stages = Stages()
+    watcher = PeakWatcher()
+    stages = Stages(watcher)
     with tempfile.TemporaryDirectory() as output:
         options = ExportOptions(source=checkpoint, precision=precision, output=Path(output), validate=validate)
         run_export(options, stages)
-    return {"seconds": sum(stages.seconds.values()), **{f"{name}_s": value for name, value in stages.seconds.items()}}
+    figures = {f"{name}_s": value for name, value in stages.seconds.items()}
+    figures |= {f"{name}_peak": value for name, value in watcher.peaks.items()}
+    return {"seconds": sum(stages.seconds.values()), "stages_peak": max(watcher.peaks.values()), **figures}
+
+
+def imports_mb() -> float:
+    """Memory of a process that has loaded nothing but modules."""
+    return run("benchmarks.export_cost:imports")["peak_mb"]
+
+
+def imports() -> dict[str, float]:
+    """What an export imports."""
+    import exporter.bundle_writer
+    import exporter.report.build
+    import exporter.validation.run  # noqa: F401
+
+    return {}
 
 
 def weights_mb(checkpoint: str) -> float:
-    """Size of the checkpoint's safetensors."""
+    """Size of the checkpoint's safetensors, which hold float32."""
     return sum(path.stat().st_size for path in Path(checkpoint).glob("*.safetensors")) / 2**20

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from exporter.detection import resolve_detection
-from exporter.export import provenance
 from exporter.generation_config import resolve_generation
 from exporter.image_processor import describe_image_processor, save_image_processor
 from exporter.languages import language_table
@@ -20,28 +20,39 @@ from exporter.quantization.probe import GraphProbe
 from exporter.quantization.request import Request
 from exporter.quantization.samples import read_samples
 from exporter.save import save_graphs
+from exporter.sealing import provenance
 from exporter.sentences import sentence_facts
 from exporter.seq2seq_tasks import resolve_tasks
 from exporter.tokenizer import save_tokenizer
 from exporter.tracing.captioner import steps_language_model
 from exporter.tracing.causal_lm import Traced, trace_causal_lm
 from exporter.tracing.encoder import trace_encoder
+from exporter.tracing.overflow import float32_islands
 from exporter.tracing.seq2seq_lm import trace_image_to_text, trace_text_to_text
 from exporter.tracing.vision import trace_vision
 from exporter.triton_config import model_entry, triton_config, updated_config
 from runtime.bundle import MANIFEST_FILE, GraphSpec, Manifest, encode
 
 if TYPE_CHECKING:
-    from exporter.export import Job
+    from exporter.job import Job
 
 
 def traced_graphs(job: Job, checkpoint: Checkpoint) -> Traced:
     """Trace `checkpoint` and run the passes."""
+    islands = float32_parts(job, checkpoint)
     with job.stages("trace"):
-        traced = trace(job, checkpoint)
+        traced = replace(trace(job, checkpoint), islands=islands)
     with job.stages("optimise"):
         traced.fusions.update(optimise(traced.graphs))
     return traced
+
+
+def float32_parts(job: Job, checkpoint: Checkpoint) -> dict[str, str]:
+    """What of a float16 model had to become float32, and why."""
+    if checkpoint.model.dtype != torch.float16:
+        return {}
+    with job.stages("range of float16"):
+        return float32_islands(checkpoint, lambda: job.load("float32").model)
 
 
 def write_bundle(job: Job, checkpoint: Checkpoint, traced: Traced, staging: Path) -> Manifest:
@@ -133,7 +144,7 @@ def describe(
         labels=labels(config) if job.row.kind in ("encoder", "vision") else [],
         postprocess=postprocess(config, checkpoint, graphs) if job.row.kind in ("encoder", "vision") else seq2seq,
         generation=generation,
-        provenance=provenance(job.source) | quantisation,
+        provenance=provenance(job.source) | quantisation | ({"islands": traced.islands} if traced.islands else {}),
     )
 
 

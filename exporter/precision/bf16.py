@@ -1,4 +1,4 @@
-"""bf16: loaded and traced in bfloat16, for GPUs; logits leave as float32.
+"""bf16: loaded and traced in bfloat16, for GPUs; logits leave as float32. Its range is float32's: no islands.
 
 ONNX Runtime's CPU provider has no bfloat16 kernels for MatMul, Gemm or Add (1.31), so this is refused there.
 """

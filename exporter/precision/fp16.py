@@ -1,6 +1,7 @@
 """fp16: loaded and traced in float16, so that transformers' own float32 islands (norms, softmax, rotary) survive.
 
-Keys and values are float16 too; logits leave as float32. Compared with the checkpoint in float32.
+Modules that leave the range of float16 on probe inputs become islands as well (`exporter/tracing/overflow.py`). Keys
+and values are float16 too; logits leave as float32. Compared with the checkpoint in float32.
 """
 
 from exporter.precision.base import Precision

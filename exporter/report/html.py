@@ -44,6 +44,7 @@ def view(report: Mapping[str, Any]) -> dict[str, Any]:
         "groups": groups(report["checks"]),
         "accuracy": report["accuracy"],
         "quantisation": quantisation(manifest["provenance"].get("quantisation")),
+        "islands": manifest["provenance"].get("islands", {}),
         "histograms": {name: Markup(plots.error_histogram(counts)) for name, counts in report["errors"].items()},
         "layers": Markup(plots.layer_errors(layers)) if layers else "",
         "layers_of": report.get("layers_of", ""),

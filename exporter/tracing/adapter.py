@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import gc
 import io
 import logging
 import warnings
@@ -17,6 +18,7 @@ from typing import Any
 
 import onnx_ir
 import torch
+from onnxscript.rewriter._matcher import SimplePatternMatcher
 from transformers.exporters.exporter_dynamo import register_cache_pytrees_for_model, reset_model_state
 from transformers.exporters.exporter_onnx import _ONNX_TRANSLATION_TABLE, apply_onnx_ir_fixes
 from transformers.exporters.utils import (
@@ -66,10 +68,20 @@ def trace(request: TraceRequest) -> onnx_ir.Model:
             optimize=True,
         )
         apply_onnx_ir_fixes(onnx_program)
+    forget_matches()
     model: onnx_ir.Model = onnx_program.model
     name_dims(model.graph.inputs, request.input_names, request.input_dims)
     name_dims(model.graph.outputs, request.output_names, request.output_dims)
     return model
+
+
+def forget_matches() -> None:
+    """Let go of the graphs that onnxscript's rewrite rules last looked at: each matcher keeps one, with all weights."""
+    for matcher in gc.get_objects():
+        if type(matcher) is SimplePatternMatcher:
+            vars(matcher).pop("_graph", None)
+            vars(matcher).pop("_match", None)
+            matcher._current_node = matcher._tracer = None
 
 
 def captured_steps(model: Any, inputs: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -168,24 +168,26 @@ def emit_gqa(
     """Emit the node; the cache keeps its present key and value. bias: `[1 or batch, heads, sequence, total]`."""
     cache = _current.own
     batch, heads, length, head_dim = query.shape
-    flat = [t.transpose(1, 2).reshape(batch, length, -1) for t in (query, key, value)]
     past_key, past_value = cache.past[call.layer]
+    dtype = past_key.dtype  # float32 islands may hand over wider ones
+    flat = [t.transpose(1, 2).reshape(batch, length, -1).to(dtype) for t in (query, key, value)]
     inputs: list[torch.Tensor | None] = [*flat, past_key, past_value, cache.seqlens_k, cache.total_sequence_length]
     attributes, angles = rotation_arguments()
     if angles[0] is not None or sinks is not None or bias is not None:
+        bias = None if bias is None else bias.to(dtype)
         inputs += [*angles, None, bias]  # None: without position_ids, the operator counts from seqlens_k
     if sinks is not None:
-        inputs += [sinks.to(query.dtype)]
+        inputs += [sinks.to(dtype)]
     output, present_key, present_value = torch.onnx.ops.symbolic_multi_out(
         "com.microsoft::GroupQueryAttention",
         inputs,
         {**call.attributes, **attributes},
-        dtypes=[query.dtype] * 3,
+        dtypes=[dtype] * 3,
         shapes=[flat[0].shape, past_key.shape, past_value.shape],
         version=1,
     )
     cache.present[call.layer] = (present_key, present_value)
-    return output.reshape(batch, length, heads, head_dim)
+    return output.reshape(batch, length, heads, head_dim).to(query.dtype)
 
 
 def rotation_arguments() -> tuple[dict[str, int], tuple[torch.Tensor | None, torch.Tensor | None]]:
@@ -263,11 +265,13 @@ def emit_mha(
     cached: keys and values are cross-attention's, which the operator takes as they lie, heads first.
     """
     batch, heads, length, head_dim = query.shape
+    dtype = torch.promote_types(torch.promote_types(query.dtype, key.dtype), value.dtype)
+    query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
     flat = [t.transpose(1, 2).reshape(batch, t.shape[2], -1) for t in ([query] if cached else [query, key, value])]
     inputs = [*flat, *([key, value] if cached else []), None, None if mask is None else mask.to(torch.int32)]
     output = torch.onnx.ops.symbolic(
         "com.microsoft::MultiHeadAttention",
-        inputs if bias is None else [*inputs, bias],
+        inputs if bias is None else [*inputs, bias.to(dtype)],
         call.attributes,
         dtype=query.dtype,
         shape=flat[0].shape,

@@ -22,7 +22,8 @@ PROBE_LENGTH = 24
 class Traced:
     """Graphs by name, the path they were made on and why, and what the runtime must know to run them.
 
-    fusions: for each graph, how often each was made; empty before the passes.
+    fusions: for each graph, how often each was made; empty before the passes. islands: modules that are float32 in a
+    float16 model, and why.
     """
 
     graphs: dict[str, onnx_ir.Model]
@@ -30,6 +31,7 @@ class Traced:
     reason: str
     cache: CacheSpec | None = None
     fusions: dict[str, dict[str, int]] = field(default_factory=dict)
+    islands: dict[str, str] = field(default_factory=dict)
 
 
 def trace_causal_lm(model: Any, opset: int, max_length: int | None = None) -> Traced:

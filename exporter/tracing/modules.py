@@ -72,16 +72,20 @@ def emitted_modules(model: torch.nn.Module) -> Iterator[None]:
 
 def emitting_forward(module: torch.nn.Module) -> Callable[..., torch.Tensor] | None:
     """What to trace instead of `module.forward`, None where it is no norm or activation that we know."""
+    found = recognise(module)
+    if isinstance(found, Norm):
+        return norm_forward(module, found)
+    return None if found is None else activation_forward(found)
+
+
+def recognise(module: torch.nn.Module) -> Norm | Activation | None:
+    """The norm or activation that a module is proven to be."""
     if next(module.children(), None) is not None or module._buffers or "forward" in vars(module):
         return None
     if not takes_one_tensor(module):
         return None
     try:
-        if module._parameters:
-            norm = recognise_norm(module)
-            return None if norm is None else norm_forward(module, norm)
-        activation = recognise_activation(module)
-        return None if activation is None else activation_forward(activation)
+        return recognise_norm(module) if module._parameters else recognise_activation(module)
     except Exception:  # any module may refuse our sample: then it is something else
         return None
 
@@ -118,7 +122,10 @@ def epsilons(module: torch.nn.Module) -> list[float]:
 
 
 def computes(module: torch.nn.Module, norm: Norm, tolerance: float) -> bool:
-    """Whether the module agrees with the formula; tiny values are where epsilon shows."""
+    """Whether the module agrees with the formula; tiny values are where epsilon shows.
+
+    Its `forward` alone: hooks are casts at the borders of float32 islands.
+    """
     weight = module.weight
     generator = torch.Generator().manual_seed(0)
     sample = torch.randn(2, 3, weight.shape[0], generator=generator).to(weight.device)
@@ -126,7 +133,7 @@ def computes(module: torch.nn.Module, norm: Norm, tolerance: float) -> bool:
     with torch.no_grad():
         for scale in scales:
             values = (sample * scale + 0.1 * scale).to(weight.dtype)
-            found, expected = module(values).float(), norm_formula(values.float(), module, norm)
+            found, expected = module.forward(values).float(), norm_formula(values.float(), module, norm)
             if found.shape != expected.shape or not close(found, expected, tolerance):
                 return False
     return True
@@ -178,7 +185,7 @@ def recognise_activation(module: torch.nn.Module) -> Activation | None:
     """The activation that a module without parameters computes, compared on [-10, 10]."""
     sample = torch.linspace(-10, 10, 2001).reshape(3, 23, 29)
     with torch.no_grad():
-        found = module(sample)
+        found = module.forward(sample)
     if not isinstance(found, torch.Tensor) or found.shape != sample.shape or found.dtype != sample.dtype:
         return None
     # Absolute: where gelu's two definitions differ most, they do so by 5e-4.

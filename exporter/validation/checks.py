@@ -11,7 +11,7 @@ import numpy as np
 from exporter.precision import Precision
 from runtime.errors import ValidationError
 
-BLOCK = 64
+BLOCK = 2**19  # numbers compared at a time: float64, several times over, they are 4 MB each
 # Upper edges of the classes that errors are counted in, as powers of ten; the last class is open.
 ERROR_EXPONENTS = tuple(exponent / 2 for exponent in range(-18, 2))
 
@@ -56,10 +56,10 @@ def error_counts(expected: np.ndarray, found: np.ndarray) -> list[int]:
 
     The first holds everything up to its own size (zero too), the last everything above, NaN too.
     """
-    scale = max(float(np.abs(expected).max(initial=0.0)), 1.0)
+    scale = max(largest_of(expected), 1.0)
     counts = np.zeros(len(ERROR_EXPONENTS), np.int64)
-    for cut in range(0, len(expected), BLOCK):
-        shares = np.abs(found[cut : cut + BLOCK].astype(np.float64) - expected[cut : cut + BLOCK]) / scale
+    for one, other in blocks(expected, found):
+        shares = np.abs(other.astype(np.float64) - one) / scale
         places = np.searchsorted(10.0 ** np.array(ERROR_EXPONENTS[:-1]), shares.reshape(-1))
         counts += np.bincount(places, minlength=len(counts))
     return [int(count) for count in counts]
@@ -70,15 +70,26 @@ def logit_figures(expected: np.ndarray, found: np.ndarray) -> dict[str, float]:
 
     In blocks of rows: a whole context of a large vocabulary, several times over in float64, is too much at once.
     """
-    cuts = range(0, len(expected), BLOCK)
-    blocks = [(expected[cut : cut + BLOCK], found[cut : cut + BLOCK]) for cut in cuts]
-    largest = np.array([np.abs(b - a).max() for a, b in blocks])  # keeps NaN, as max() would not
+    cuts = blocks(expected, found)
+    largest = np.array([np.abs(b - a).max() for a, b in cuts])  # keeps NaN, as max() would not
     max_abs = float(largest.max())
-    scale = max(float(np.abs(expected).max()), 1.0)
-    agreeing = sum(agreements(a.astype(np.float64), b.astype(np.float64), max_abs) for a, b in blocks)
-    diverging = sum(divergences(a.astype(np.float64), b.astype(np.float64)) for a, b in blocks)
+    scale = max(largest_of(expected), 1.0)
+    agreeing = sum(agreements(a.astype(np.float64), b.astype(np.float64), max_abs) for a, b in cuts)
+    diverging = sum(divergences(a.astype(np.float64), b.astype(np.float64)) for a, b in cuts)
     rows = len(expected)
     return {"max_abs": max_abs, "error": max_abs / scale, "top1": agreeing / rows, "divergence": diverging / rows}
+
+
+def largest_of(array: np.ndarray) -> float:
+    """Largest magnitude, 0 of nothing; without a copy of the array."""
+    return max(float(array.max(initial=0.0)), -float(array.min(initial=0.0)))
+
+
+def blocks(expected: np.ndarray, found: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Views on neighbouring rows of both, as many at a time as `BLOCK` allows."""
+    rows = max(1, BLOCK // max(1, expected[0].size)) if len(expected) else 1
+    cuts = range(0, len(expected), rows)
+    return [(expected[cut : cut + rows], found[cut : cut + rows]) for cut in cuts]
 
 
 def agreements(expected: np.ndarray, found: np.ndarray, max_abs: float) -> int:

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from exporter.export import ExportOptions, Held, Job
+from exporter.held import Held
+from exporter.job import Job
+from exporter.options import ExportOptions
 from exporter.loading import load_config
 from exporter.precision import PRECISIONS
 from exporter.source import resolve_source

@@ -19,7 +19,7 @@ from typing import Any
 import onnxruntime as ort
 import pytest
 
-from exporter.export import replace_manifest, seal
+from exporter.sealing import replace_manifest, seal
 from exporter.shards import WEIGHTS
 from runtime import pipeline
 from runtime.bundle import open_bundle

@@ -50,7 +50,7 @@ def test_validate_fails_on_a_drop(
     onward: Onward, classifier: Path, classifier_checkpoint: Path, sentences: Path
 ) -> None:
     """Labels swapped in the manifest: every right answer becomes a wrong one."""
-    from exporter.export import replace_manifest, seal
+    from exporter.sealing import replace_manifest, seal
 
     labels = open_bundle(classifier).manifest.labels
     seal(replace_manifest(open_bundle(classifier).manifest, labels=labels[::-1]), classifier / "1")

@@ -13,8 +13,8 @@ import onnx
 import onnx_ir
 import pytest
 
-from exporter.export import replace_manifest, seal
 from exporter.passes.optimise import optimise
+from exporter.sealing import replace_manifest, seal
 from runtime.bundle import open_bundle
 from tests.integration.command import Onward, tree
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from exporter.export import ExportOptions, check_options
+from exporter.options import ExportOptions, check_options
 from exporter.quantization.calibration import calibration_feeds
 from exporter.quantization.request import Settings
 from exporter.quantization.samples import read_samples
