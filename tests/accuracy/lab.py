@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ import numpy as np
 
 from exporter.held import Held
 from exporter.job import Job
-from exporter.options import ExportOptions
 from exporter.loading import load_config
+from exporter.options import ExportOptions
 from exporter.precision import PRECISIONS
 from exporter.source import resolve_source
 from exporter.stages import Stages
@@ -29,7 +30,10 @@ from tests.checkpoints.train.shapes import LABELS, portrait
 
 
 class Lab:
-    """`lab("int8")` is the path of an export of `checkpoint`, not validated. Further options are `ExportOptions`."""
+    """`lab("int8")` is the path of an export of `checkpoint`, not validated. Further options are `ExportOptions`.
+
+    The same is exported once: `lab.fresh` exports anew.
+    """
 
     def __init__(self, checkpoint: Path, output: Path) -> None:
         self.options = ExportOptions(str(checkpoint), output=output, validate=False, force=True)
@@ -37,8 +41,16 @@ class Lab:
         self.row = resolve_task(None, load_config(self.source), self.source)
         self.held: Held | None = None
         self.exports = 0
+        self.made: dict[str, Path] = {}
 
     def __call__(self, precision: str, **options: Any) -> Path:
+        key = f"{precision} {options}"
+        if key not in self.made:
+            self.made[key] = self.fresh(precision, **options)
+        return self.made[key]
+
+    def fresh(self, precision: str, **options: Any) -> Path:
+        """An export that nobody else gets."""
         self.exports += 1
         name = f"{precision}-{self.exports}"
         chosen = replace(self.options, **options)
@@ -73,21 +85,31 @@ def show(rows: Sequence[Row]) -> str:
 
 def compare(task: str, metric: Metric, bundles: dict[str, Path], budgets: dict[str, float]) -> list[Row]:
     """Rows for all bundles but fp32, against it."""
-    reference = metric.ask(bundles["fp32"])
+    reference = metric.of(bundles["fp32"])
     rows = []
     for precision, bundle in bundles.items():
         if precision != "fp32":
-            found = metric.ask(bundle)
+            found = metric.of(bundle)
             rows.append(Row(task, precision, found, metric.loss(reference, found), budgets[precision]))
     return rows
 
 
 @dataclass(frozen=True)
 class Metric:
-    """`ask(bundle)` measures; `loss(reference, found)` is what was lost."""
+    """`ask(bundle)` measures, `of(bundle)` does so once; `loss(reference, found)` is what was lost."""
 
     ask: Callable[[Path], float]
     loss: Callable[[float, float], float] = lambda reference, found: reference - found
+
+    def of(self, bundle: Path) -> float:
+        """What was measured when this bundle was first asked."""
+        return measured(self.ask, bundle)
+
+
+@cache
+def measured(ask: Callable[[Path], float], bundle: Path) -> float:
+    """A bundle does not change, and language models take seconds."""
+    return ask(bundle)
 
 
 def perplexity(checkpoint: Path) -> Metric:

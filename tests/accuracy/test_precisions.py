@@ -11,10 +11,11 @@ import pytest
 from exporter.quantization import recipes
 from exporter.quantization.blocks import Blocks, fill_up
 from exporter.quantization.request import Settings
+from runtime import pipeline
 from tests.accuracy import lab
 from tests.accuracy.lab import Lab, Metric, Row, show
 from tests.accuracy.test_accuracy import BUDGETS
-from tests.checkpoints import TINY_BERT, TINY_GPT2, TINY_NER, TINY_QA, TINY_RESNET
+from tests.checkpoints import SENTIMENT_HELDOUT, TINY_BERT, TINY_GPT2, TINY_NER, TINY_QA, TINY_RESNET
 from tests.checkpoints.train.shapes import portrait
 
 Labs = Callable[[Path], Lab]
@@ -63,6 +64,26 @@ def test_int8_convolutions(labs: Labs, drawings: Path) -> None:
     assert_within_budgets(lab.compare("shapes", Metric(lab.shapes), bundles, BUDGETS["shapes, loss to fp32"]))
 
 
+def test_int8_products_with_fixed_scales(labs: Labs, tmp_path: Path) -> None:
+    """Calibrated: hardly an answer changes, and none with the texts that share its batch, as it does without."""
+    halves = [SENTIMENT_HELDOUT.with_name(f"sentiment_{side}.txt") for side in ("positive", "negative")]
+    texts = [line for half in halves for line in half.read_text(encoding="utf-8").splitlines()[:32]]
+    data = tmp_path / "texts.txt"
+    data.write_text("\n".join(texts))
+    model = labs(TINY_BERT)
+    bundles = {"fp32": model("fp32"), "int8": model("int8", calibration_data=data)}
+    assert_within_budgets(lab.compare("sentiment", Metric(lab.sentiment), bundles, BUDGETS["sentiment, loss to fp32"]))
+    assert moved(bundles["int8"], texts) == 0 < moved(model("int8"), texts)
+
+
+def moved(bundle: Path, texts: list[str]) -> float:
+    """How much the score of the longest text changes beside others."""
+    pipe = pipeline("text-classification", bundle, verify=False)
+    longest = max(texts, key=lambda text: len(pipe.tokenizer(text)["input_ids"]))
+    alone, beside = pipe([longest])[0], pipe([longest, *texts[:7]], batch_size=8)[0]
+    return abs(float(alone["score"] - beside["score"]))
+
+
 CALIBRATION = """The function returns a list of the values that were read, in the order in which they were found.
 If the argument is None, the default encoding is used and an error is raised when the file cannot be opened.
 Changed in version 3.6: the parameter is keyword-only, and a deprecation warning is issued for positional use.
@@ -77,7 +98,7 @@ def test_gptq_loses_less_than_rounding(labs: Labs, tmp_path: Path) -> None:
     texts.write_text(CALIBRATION)
     metric, model = TASKS["language model"][1], labs(TINY_GPT2)
     found = {
-        method: metric.ask(model("int4", quantization=Settings(128, True, method), calibration_data=data))
+        method: metric.of(model("int4", quantization=Settings(128, True, method), calibration_data=data))
         for method, data in (("rtn", None), ("gptq", texts), ("hqq", None))
     }
     assert found["gptq"] < found["rtn"]
@@ -96,7 +117,7 @@ def test_bad_quantisation_is_caught(labs: Labs, monkeypatch: pytest.MonkeyPatch)
     """4 bit with one scale per tensor goes over the budget, and the table says so."""
     monkeypatch.setattr(recipes, "quantize_rtn", per_tensor)
     checkpoint, metric, _ = TASKS["language model"]
-    bundles = {"fp32": labs(checkpoint)("fp32"), "int4": labs(checkpoint)("int4")}
+    bundles = {"fp32": labs(checkpoint)("fp32"), "int4": labs(checkpoint).fresh("int4")}
     rows = lab.compare("language model", metric, bundles, BUDGETS["language model, loss to fp32"])
     assert rows[0].loss > 0.03
     with pytest.raises(AssertionError, match=r"int4 .*<-- over its budget"):
