@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from exporter.candidates import save_candidates
 from exporter.detection import resolve_detection
 from exporter.generation_config import resolve_generation
 from exporter.image_processor import describe_image_processor, save_image_processor
@@ -139,6 +140,7 @@ def describe(
         opset=job.options.opset,
         graphs=graphs,
         cache=traced.cache,
+        candidates=save_candidates(bundle, graphs, traced.cache),
         tokenizer=save_tokenizer(checkpoint.tokenizer, bundle) if checkpoint.tokenizer is not None else None,
         image=save_image_processor(checkpoint.processor, bundle) if checkpoint.processor is not None else None,
         labels=labels(config) if job.row.kind in ("encoder", "vision") else [],

@@ -106,6 +106,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     opset: int = 0
     graphs: dict[str, GraphSpec]
     cache: CacheSpec | None = None
+    candidates: GraphSpec | None = None  # picks the best tokens from logits on their device; newer "slots" only
     tokenizer: TokenizerSpec | None = None
     image: ImageSpec | None = None
     labels: list[str] = []

@@ -7,7 +7,9 @@ from collections.abc import Sequence as Items
 
 import numpy as np
 
-from runtime.generation.logits import Scores
+from runtime.generation.candidates import Candidates
+from runtime.generation.logits import ROUNDING, Scores, Tokens, greatest
+from runtime.generation.logprobs import TokenLogprobs
 from runtime.generation.processors import Rows
 from runtime.generation.sequence import Sequence, ending
 
@@ -16,20 +18,58 @@ from runtime.generation.sequence import Sequence, ending
 CACHED_SCORES = 1 << 16
 
 
-def advance(sequences: Items[Sequence], logits: Scores) -> None:
-    """Give each sequence its next token, chosen from its row of `logits` `[rows, vocab]`.
+def advance(sequences: Items[Sequence], step: Scores | Candidates) -> None:
+    """Give each sequence its next token, chosen from its row of a step: logits `[rows, vocab]`, or the best of them.
 
     A choice that fails ends its own sequence with the error.
     """
     for members in groups(sequences):
-        chosen = [sequences[row] for row in members]
-        scores = logits if len(members) == len(sequences) else logits[members]
-        if chosen[0].sampler.is_plain_greedy:
-            for sequence, token in zip(chosen, scores.argmax(axis=-1).tolist(), strict=True):
-                with ending([sequence]):
-                    sequence.push(token)
+        sampler = sequences[members[0]].sampler
+        if sampler.is_plain_greedy or (sampler.is_greedy and isinstance(step, Candidates)):
+            _take_best(sequences, members, step)
+        elif sampler.head is not None:
+            _draw_from_head(sequences, members, step, sampler.head)
         else:
-            _advance_alike(chosen, scores)
+            scores = step.logits() if isinstance(step, Candidates) else step
+            chosen = scores if len(members) == len(sequences) else scores[members]
+            _advance_alike([sequences[row] for row in members], chosen)
+
+
+def _take_best(sequences: Items[Sequence], members: list[int], step: Scores | Candidates) -> None:
+    """Greedy choice; only candidates come with what log-probabilities need."""
+    if isinstance(step, Candidates):
+        for row in members:
+            with ending([sequences[row]]):
+                sequences[row].push(int(step.ids[row, 0]), _logprobs(step, row, sequences[row].sampler.logprobs))
+        return
+    for row in members:
+        with ending([sequences[row]]):
+            sequences[row].push(int(step[row].argmax()))
+
+
+def _logprobs(step: Candidates, row: int, count: int | None) -> TokenLogprobs | None:
+    if count is None:
+        return None
+    logarithms = (step.scores[row] - step.total[row]).tolist()
+    best = list(zip(step.ids[row].tolist(), logarithms, strict=True))
+    return TokenLogprobs(best[0][0], best[0][1], best[:count])
+
+
+def _draw_from_head(sequences: Items[Sequence], members: list[int], step: Scores | Candidates, count: int) -> None:
+    """Sampling after a top-k: what can be drawn is found first, everything else is done to these few."""
+    for row in members:
+        with ending([sequences[row]]):
+            sequences[row].push(sequences[row].sampler.draw(*_head(step, row, count)))
+
+
+def _head(step: Scores | Candidates, row: int, count: int) -> tuple[Tokens, Scores]:
+    """The `count` greatest scores of a row and those about equal to the last: their tokens in order, and themselves."""
+    if isinstance(step, Candidates):
+        if step.decide(row, count):
+            return step.head(row, count)
+        step = step.logits()
+    ids = greatest(step[row], count, ROUNDING)
+    return ids, step[row][ids]
 
 
 def groups(sequences: Items[Sequence]) -> Iterable[list[int]]:

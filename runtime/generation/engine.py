@@ -21,6 +21,7 @@ import numpy as np
 
 from runtime.errors import CapacityError, InputError
 from runtime.generation.cancellation import check_cancelled
+from runtime.generation.candidates import Candidates
 from runtime.generation.choice import advance, stack
 from runtime.generation.prefix import PrefixReuse, common
 from runtime.generation.sequence import Sequence, ending
@@ -41,7 +42,8 @@ class Runner(Protocol):
     """What the engine needs from a model: rows of state, filled by prompts and advanced token by token.
 
     rewinds: whether a row can be cut at any length and go on from there, which chunks, prefix reuse and speculation
-    need. lockstep: whether rows share a run only if they are equally long.
+    need. lockstep: whether rows share a run only if they are equally long. candidates: how many of the best tokens a
+    step can tell instead of all logits, 0 if it cannot; prefers_candidates: whether that is the faster way.
     """
 
     slots: int
@@ -49,6 +51,8 @@ class Runner(Protocol):
     vocab_size: int
     rewinds: bool
     lockstep: bool
+    candidates: int
+    prefers_candidates: bool
 
     @property
     def allocated(self) -> int: ...
@@ -59,7 +63,8 @@ class Runner(Protocol):
     def rewind(self, slot: int, length: int) -> None: ...
     def prefill(self, slot: int, input_ids: np.ndarray, start: int = 0) -> np.ndarray: ...
     def prefill_together(self, first_slot: int, prompts: Items[np.ndarray]) -> np.ndarray: ...
-    def decode(self, tokens: np.ndarray) -> np.ndarray: ...
+    def decode(self, tokens: Items[int] | np.ndarray) -> np.ndarray: ...
+    def decode_candidates(self, tokens: Items[int] | np.ndarray) -> Candidates | np.ndarray: ...
     def extend(self, slot: int, tokens: np.ndarray) -> np.ndarray: ...
     def copy(self, source: int, target: int, length: int | None = None) -> None: ...
     def swap(self, one: int, other: int) -> None: ...
@@ -99,13 +104,21 @@ class Engine:
     """Runs sequences to their end. Thread-safe: `submit` from anywhere; steps are serialised by a lock.
 
     max_waiting: length of the queue, beyond which `submit` refuses. chunk: tokens of prompts that a step reads while
-    others decode.
+    others decode. candidates: whether steps fetch only the best tokens of each row where these are enough for all of
+    them; by default where the runner says that it pays (logits on a GPU).
     """
 
-    def __init__(self, runner: Runner, max_waiting: int = 1024, chunk: int = PREFILL_CHUNK) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        max_waiting: int = 1024,
+        chunk: int = PREFILL_CHUNK,
+        candidates: bool | None = None,
+    ) -> None:
         self.runner = runner
         self.max_waiting = max_waiting
         self.chunk = chunk
+        self.candidates = runner.prefers_candidates if candidates is None else candidates and runner.candidates > 0
         self.active: list[Sequence] = []
         self.waiting: deque[Sequence] = deque()
         self.lock = threading.RLock()
@@ -386,8 +399,16 @@ class Engine:
         if draft is not None:
             self._verify(rows[0], draft)
             return
-        tokens = np.array([sequence.ids[-1] for sequence in rows], np.int64)
-        self._advance(rows, self.runner.decode(tokens))
+        tokens = [sequence.ids[-1] for sequence in rows]
+        run = self.runner.decode_candidates if self._candidates_do(rows) else self.runner.decode
+        self._advance(rows, run(tokens))
+
+    def _candidates_do(self, rows: list[Sequence]) -> bool:
+        """Whether the best candidates of each row answer all that its request asks."""
+        if not self.candidates:
+            return False
+        needed = [sequence.sampler.candidates for sequence in rows]
+        return all(count is not None and count <= self.runner.candidates for count in needed)
 
     def _draft(self, rows: list[Sequence]) -> np.ndarray | None:
         """Tokens to verify for the only sequence that decodes: several share the reading of the weights already."""
@@ -412,8 +433,8 @@ class Engine:
         self._counters.accepted_tokens += accepted
         self.runner.rewind(sequence.slot, len(sequence.ids) - 1)
 
-    def _advance(self, sequences: list[Sequence], logits: np.ndarray) -> None:
-        advance(sequences, logits)
+    def _advance(self, sequences: list[Sequence], step: np.ndarray | Candidates) -> None:
+        advance(sequences, step)
         self._counters.generated_tokens += len(sequences)
 
     # ---- ends

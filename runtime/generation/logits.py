@@ -10,6 +10,8 @@ Tokens = NDArray[np.int64]
 
 NEGATIVE_INFINITY = np.float32(-np.inf)
 BLOCK = 32  # scores whose maximum is taken together
+# Scores that differ by less than this share of themselves may become equal when a temperature divides them.
+ROUNDING = np.float32(2.0**-21)
 
 
 def softmax(scores: Scores) -> Scores:
@@ -37,9 +39,10 @@ def entropy(values: Scores) -> np.float32:
         return np.float32(-(normalized * softmax(normalized)).sum())
 
 
-def greatest(values: Scores, count: int) -> Tokens:
+def greatest(values: Scores, count: int, slack: float | np.float32 = 0.0) -> Tokens:
     """Indices of the `count` greatest of `values` `[n]` and of all that equal the least of them, in ascending order.
 
+    slack: what is below the least of them by no more than this share of it counts as equal.
     The count-th greatest of the maxima of blocks bounds it from below: one fast pass over the vocabulary, and all
     sorting happens among the few values above that bound.
     """
@@ -47,11 +50,16 @@ def greatest(values: Scores, count: int) -> Tokens:
         return np.arange(values.size)
     blocks = values.size // BLOCK
     if blocks <= count:
-        return np.flatnonzero(values >= _kth(values, count))
+        return np.flatnonzero(values >= below(_kth(values, count), slack))
     maxima = values[: blocks * BLOCK].reshape(BLOCK, blocks).max(axis=0)  # across, which vectorises
-    candidates = np.flatnonzero(values >= _kth(maxima, count))
+    candidates = np.flatnonzero(values >= below(_kth(maxima, count), slack))
     chosen = values[candidates]
-    return np.asarray(candidates[chosen >= _kth(chosen, count)], np.int64)
+    return np.asarray(candidates[chosen >= below(_kth(chosen, count), slack)], np.int64)
+
+
+def below(value: np.float32, slack: float | np.float32) -> np.float32:
+    """`value` less this share of it."""
+    return np.float32(value - abs(value) * slack) if slack else value
 
 
 def _kth(values: Scores, count: int) -> np.float32:

@@ -11,6 +11,7 @@ import numpy as np
 from runtime.bundle import Bundle
 from runtime.errors import BundleError, InputError
 from runtime.generation.beams import search_beams
+from runtime.generation.candidates import CandidateGraph
 from runtime.generation.config import GenerationConfig
 from runtime.generation.engine import Engine, Runner
 from runtime.generation.lookup import PromptLookup
@@ -36,13 +37,22 @@ def open_runner(
         raise BundleError(f"{bundle.directory} has no cache: it is no text-generation bundle")
     length = min(max_length or spec.max_length, spec.max_length)
     sessions = {name: open_session(bundle.graph(name), provider, threads, spinning) for name in graphs}
+    best = open_candidates(bundle, provider)
     if spec.cross:
-        return Seq2SeqRunner(sessions, graphs, spec, slots, length)
+        return Seq2SeqRunner(sessions, graphs, spec, slots, length, best)
     if spec.kind == "slots":
-        return SlotRunner(sessions["model"], graphs["model"], spec, slots, length)
+        return SlotRunner(sessions["model"], graphs["model"], spec, slots, length, best)
     if spec.kind == "states":
         return StateRunner(sessions, graphs, spec, slots, length)
     raise BundleError(f"{bundle.directory}: unknown kind of cache {spec.kind!r}")
+
+
+def open_candidates(bundle: Bundle, provider: str) -> CandidateGraph | None:
+    """The graph that picks candidates, None for bundles from before there was one. One thread does: it is one pass."""
+    graph = bundle.manifest.candidates
+    if graph is None:
+        return None
+    return CandidateGraph(open_session(bundle.file(graph.file), provider, 1, False), graph)
 
 
 class LanguageModel:

@@ -17,7 +17,8 @@ from runtime.errors import InputError
 from runtime.generation.config import GenerationConfig
 from runtime.generation.logits import NEGATIVE_INFINITY, Scores, Tokens, log_softmax, softmax, top_indices
 from runtime.generation.logprobs import TokenLogprobs, token_logprobs
-from runtime.generation.processors import Rows, apply_processors, build_processors
+from runtime.generation.processors import Processor, Rows, apply_processors, build_processors
+from runtime.generation.processors.warpers import Temperature, TopK, Truncation
 
 
 def random_stream(seed: int | None, *stream: int) -> np.random.Generator:
@@ -76,6 +77,7 @@ class Sampler:
     config: the request's parameters. vocab_size: columns of the scores. rows: how many sequences it grows at once
     (`num_return_sequences`). Row i draws from stream (*stream, i) of `config.seed`.
     settings: equal for samplers whose processors do the same, whatever their seeds.
+    head: how many of the greatest scores decide the token when the processors begin with a top-k; None: all scores do.
     """
 
     def __init__(self, config: GenerationConfig, vocab_size: int, rows: int = 1, stream: Sequence[int] = ()) -> None:
@@ -84,11 +86,24 @@ class Sampler:
         self.logprobs = config.logprobs
         self.generators = [random_stream(config.seed, *stream, row) for row in range(rows)] if self.do_sample else []
         self.settings = msgspec.json.encode(msgspec.structs.replace(config, seed=None))
+        self.head = head_of(self.processors) if self.do_sample and self.logprobs is None else None
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether the choice is a bare argmax, which needs no histories."""
+        return not self.processors and not self.do_sample
 
     @property
     def is_plain_greedy(self) -> bool:
-        """Whether the choice is a bare argmax, which needs neither histories nor the scores on this side."""
-        return not self.processors and not self.do_sample and self.logprobs is None
+        """Whether it is that, and nothing is told about the scores."""
+        return self.is_greedy and self.logprobs is None
+
+    @property
+    def candidates(self) -> int | None:
+        """How many of the best candidates of a step are enough for all that is asked; None: no number is."""
+        if self.is_greedy:
+            return max(1, self.logprobs or 0)
+        return None if self.head is None else self.head + 1  # the one behind tells whether there is a tie
 
     def process(self, rows: Rows, scores: Scores) -> Scores:
         """`scores` `[rows, vocab]` after the request's processors; the argument itself is left as it was."""
@@ -100,6 +115,14 @@ class Sampler:
         if self.logprobs is None:
             return token, None
         return token, token_logprobs(log_softmax(processed), token, self.logprobs)
+
+    def draw(self, ids: Tokens, scores: Scores) -> int:
+        """The next token of the first row, given its `head` greatest scores and those about equal to the last of them.
+
+        ids `[n]`: their tokens, in ascending order; scores `[n]`: unprocessed. As `pick` from all scores would be.
+        """
+        processed = self.process(Rows([], []), scores[None])[0]
+        return int(ids[_draw(processed, self.generators[0])])
 
     def __call__(
         self,
@@ -118,3 +141,13 @@ class Sampler:
             return greedy(processed)
         streams = self.generators if active is None else [self.generators[row] for row in active]
         return sample(processed, streams)
+
+
+def head_of(processors: Sequence[Processor]) -> int | None:
+    """The k of a top-k that nothing but a temperature precedes and nothing but truncations follow."""
+    rest = list(processors)
+    if rest and isinstance(rest[0], Temperature):
+        del rest[0]
+    if not rest or not isinstance(rest[0], TopK) or not all(isinstance(other, Truncation) for other in rest[1:]):
+        return None
+    return rest[0].top_k

@@ -15,6 +15,7 @@ import onnxruntime as ort
 
 from runtime.bundle import CacheSpec, GraphSpec
 from runtime.errors import CapacityError, InputError
+from runtime.generation.candidates import CandidateGraph, Candidates
 from runtime.generation.slots import DecodeBinding, SlotRunner, bind_array
 from runtime.generation.statistics import Memory
 
@@ -96,8 +97,9 @@ class Seq2SeqRunner(SlotRunner):
         spec: CacheSpec,
         slots: int,
         max_length: int,
+        best: CandidateGraph | None = None,
     ) -> None:
-        super().__init__(sessions["decoder"], graphs["decoder"], spec, slots, max_length)
+        super().__init__(sessions["decoder"], graphs["decoder"], spec, slots, max_length, best)
         self.encoder = sessions["encoder"]
         self.encoder_graph = graphs["encoder"]
         self.cross = CrossMemory(spec)
@@ -140,23 +142,31 @@ class Seq2SeqRunner(SlotRunner):
             return np.stack([self.prefill(first_slot + row, prompt) for row, prompt in enumerate(prompts)])
         return super().prefill_together(first_slot, prompts)
 
-    def decode(self, tokens: np.ndarray) -> np.ndarray:
+    def decode(self, tokens: Sequence[int] | np.ndarray) -> np.ndarray:
         """One token `[rows]` for each of the first slots; returns logits `[rows, vocab]`, valid until the next run.
 
         Where rows step together, neighbours of equal length share a run.
         """
-        lengths = self.lengths[: len(tokens)]
-        if not self.lockstep or (lengths == lengths[0]).all():
+        if self._steps_together(len(tokens)):
             return super().decode(tokens)
-        parts = []
+        ids, lengths, parts = np.asarray(tokens, np.int64), self.lengths[: len(tokens)].copy(), []
         for begin, end in equal_runs(lengths):
             zeros = np.zeros((end - begin, 1), np.int64)
-            parts.append(self._run(begin, end, tokens[begin:end, None], lengths[begin:end], zeros)[:, 0])
-        self._count(tokens)
+            parts.append(self._run(begin, end, ids[begin:end, None], lengths[begin:end], zeros)[:, 0])
+        for row, token in enumerate(ids.tolist()):
+            self.cells.take(row, token)
         return np.concatenate(parts)
 
-    def _decode_binding(self, rows: int) -> DecodeBinding:
-        binding = super()._decode_binding(rows)
+    def decode_candidates(self, tokens: Sequence[int] | np.ndarray) -> Candidates | np.ndarray:
+        """As in `SlotRunner`; all logits where rows cannot share a run."""
+        return super().decode_candidates(tokens) if self._steps_together(len(tokens)) else self.decode(tokens)
+
+    def _steps_together(self, rows: int) -> bool:
+        lengths = self.lengths[:rows]
+        return not self.lockstep or bool((lengths == lengths[0]).all())
+
+    def _decode_binding(self, rows: int, best: bool = False) -> DecodeBinding:
+        binding = super()._decode_binding(rows, best)
         if "decoder_attention_mask" in self._inputs:  # as long as the text, so it cannot be bound once
             total = int(self.lengths[:rows].max()) + 1
             binding.binding.bind_cpu_input("decoder_attention_mask", np.ones((rows, total), np.int64))

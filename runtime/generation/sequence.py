@@ -6,7 +6,6 @@ import asyncio
 import queue
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Protocol
 
 import numpy as np
@@ -56,6 +55,7 @@ class Sequence:
         # The same ids for arithmetic: turning the list into an array in every step would cost more than the step.
         self._history = np.empty(max(stopping.max_length, len(prompt_ids)), np.int64)
         self._history[: len(prompt_ids)] = prompt_ids
+        self._cells = memoryview(self._history)  # type: ignore[arg-type]
         self.logprobs: list[TokenLogprobs] = []
         self.sampler = sampler
         self.stopping = stopping
@@ -86,7 +86,7 @@ class Sequence:
 
     def push(self, token: int, logprobs: TokenLogprobs | None = None) -> None:
         """Append a token, and end if it was the last one."""
-        self._history[len(self.ids)] = token
+        self._cells[len(self.ids)] = token
         self.ids.append(token)
         if logprobs is not None:
             self.logprobs.append(logprobs)
@@ -145,15 +145,24 @@ class Sequence:
             self._listener = listener
 
 
-@contextmanager
-def ending(sequences: list[Sequence]) -> Iterator[None]:
+class ending:
     """End `sequences` with the error that is raised inside, and carry on."""
-    try:
-        yield
-    except Exception as error:
-        for sequence in sequences:
+
+    __slots__ = ("sequences",)
+
+    def __init__(self, sequences: list[Sequence]) -> None:
+        self.sequences = sequences
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        for sequence in self.sequences:
             if sequence.finish_reason is None:
                 sequence.finish("error", error)
+        return True
 
 
 def source_ids(source: Mapping[str, np.ndarray] | None) -> np.ndarray | None:

@@ -16,6 +16,7 @@ import onnxruntime as ort
 
 from runtime.bundle import CacheSpec, GraphSpec
 from runtime.errors import CapacityError
+from runtime.generation.candidates import CandidateBinding, CandidateGraph, Candidates
 from runtime.generation.prefix import common
 from runtime.generation.statistics import Memory
 
@@ -126,13 +127,20 @@ class SlotRunner:
     """Runs the one decoder graph over slot memory. Not thread-safe: the engine owns it.
 
     lengths[i] is how many tokens slot i holds, tokens[i] which ones; both stay when nobody uses the slot any more.
+    best: the graph that picks candidates from the logits, None where there is none. candidates: how many it gives.
     """
 
     rewinds = True  # a row can be cut at any length, and go on from there
     lockstep = False  # rows of one step may have different lengths
 
     def __init__(
-        self, session: ort.InferenceSession, graph: GraphSpec, spec: CacheSpec, slots: int, max_length: int
+        self,
+        session: ort.InferenceSession,
+        graph: GraphSpec,
+        spec: CacheSpec,
+        slots: int,
+        max_length: int,
+        best: CandidateGraph | None = None,
     ) -> None:
         self.session = session
         self.graph = graph
@@ -141,8 +149,13 @@ class SlotRunner:
         self.slots = slots
         self.lengths = np.zeros(slots, np.int32)
         self.tokens = np.zeros((slots, max_length), np.int32)
+        self.cells = Cells.of(self.lengths, self.tokens)
         self._inputs = {spec.name for spec in graph.inputs}
-        self._decode_bindings: dict[int, DecodeBinding] = {}
+        self._decode_bindings: dict[tuple[int, bool], DecodeBinding] = {}
+        self.best = best
+        self.candidates = 0 if best is None else best.count
+        # Where logits lie in this memory anyway, choosing from them here costs less than a graph's top-k: measured.
+        self.prefers_candidates = best is not None and best.device != "cpu"
         logits = next(spec for spec in graph.outputs if spec.name == "logits")
         self.vocab_size = int(logits.shape[-1])
 
@@ -213,12 +226,18 @@ class SlotRunner:
         rows: np.ndarray = logits[0]
         return rows
 
-    def decode(self, tokens: np.ndarray) -> np.ndarray:
+    def decode(self, tokens: Sequence[int] | np.ndarray) -> np.ndarray:
         """One token `[rows]` for each of the first slots; returns logits `[rows, vocab]`, valid until the next run."""
-        rows = len(tokens)
-        logits = self._decode_binding(rows).run(tokens, self.lengths[:rows])
-        self._count(tokens)
-        return logits
+        binding = self._decode_binding(len(tokens))
+        binding.run(tokens)
+        return binding.rows
+
+    def decode_candidates(self, tokens: Sequence[int] | np.ndarray) -> Candidates | np.ndarray:
+        """As `decode`, but only the best of the logits leave the graph's device; valid until the next run."""
+        binding = self._decode_binding(len(tokens), best=True)
+        binding.run(tokens)
+        assert binding.best is not None
+        return binding.best.run()
 
     def encode(self, slot: int, source: Mapping[str, np.ndarray]) -> None:
         """Decoder-only models have nothing to encode."""
@@ -254,24 +273,17 @@ class SlotRunner:
     def _move(self, source: int, target: int) -> Move:
         return Move(source, target, common(self.held(source), self.held(target)), int(self.lengths[source]))
 
-    def _decode_binding(self, rows: int) -> DecodeBinding:
+    def _decode_binding(self, rows: int, best: bool = False) -> DecodeBinding:
         """What a step of `rows` rows runs with, made once."""
-        if rows not in self._decode_bindings:
-            self._decode_bindings[rows] = DecodeBinding(self, rows)
-        return self._decode_bindings[rows]
+        if (rows, best) not in self._decode_bindings:
+            self._decode_bindings[rows, best] = DecodeBinding(self, rows, best)
+        return self._decode_bindings[rows, best]
 
     def _hold(self, slot: int, start: int, tokens: np.ndarray) -> None:
         """The slot now holds `tokens` from `start` on, and nothing behind them."""
         end = start + len(tokens)
         self.tokens[slot, start:end] = tokens
         self.lengths[slot] = end
-
-    def _count(self, tokens: np.ndarray) -> None:
-        """The first slots have taken one token each."""
-        # One by one: behind a run all caches are cold, and numpy's indexing by arrays costs more than a few rows do.
-        for row, (token, length) in enumerate(zip(tokens.tolist(), self.lengths[: len(tokens)].tolist(), strict=True)):
-            self.tokens[row, length] = token
-            self.lengths[row] = length + 1
 
     def _run(
         self,
@@ -310,32 +322,76 @@ class SlotRunner:
             bind_array(binding.bind_output, name.replace("past_key_values", "present"), view)
 
 
-class DecodeBinding:
-    """Everything bound once for `rows` rows; a step only writes new numbers into the same memory."""
+class Cells(NamedTuple):
+    """Lengths `[slots]` and tokens `[slots, max_length]` of a runner, to be read and written number by number.
 
-    def __init__(self, runner: SlotRunner, rows: int) -> None:
+    Behind a run all caches are cold: what a step costs is how much code and memory it touches, and numpy's indexing
+    touches many times what a memoryview does.
+    """
+
+    lengths: memoryview
+    tokens: memoryview
+
+    @classmethod
+    def of(cls, lengths: np.ndarray, tokens: np.ndarray) -> Cells:
+        """Of these arrays; they share their memory."""
+        return cls(memoryview(lengths), memoryview(tokens))  # type: ignore[arg-type]
+
+    def take(self, row: int, token: int) -> int:
+        """A slot takes one token more; returns how many it held before."""
+        length: int = self.lengths[row]
+        self.tokens[row, length] = token
+        self.lengths[row] = length + 1
+        return length
+
+
+class DecodeBinding:
+    """Everything bound once for `rows` rows; a step only writes new numbers into the same memory.
+
+    best: whether the candidates are picked instead of fetching the logits `[rows, 1, vocab]`. rows: those logits as
+    `[rows, vocab]`.
+    """
+
+    def __init__(self, runner: SlotRunner, rows: int, best: bool = False) -> None:
         self.session = runner.session
+        self.cells = runner.cells
         self.input_ids = np.zeros((rows, 1), np.int64)
         self.position_ids = np.zeros((rows, 1), np.int64)
         self.logits_positions = np.zeros((rows, 1), np.int64)
         self.seqlens_k = np.zeros(rows, np.int32)
         self.total_sequence_length = np.zeros((), np.int32)
-        self.logits = np.empty((rows, 1, runner.vocab_size), np.float32)
+        written = (self.input_ids, self.position_ids, self.seqlens_k, self.total_sequence_length)
+        self.numbers = [memoryview(array.reshape(-1)) for array in written]  # type: ignore[arg-type]
         self.binding = runner.session.io_binding()
         for name in ("input_ids", "position_ids", "logits_positions", "seqlens_k", "total_sequence_length"):
             if name in runner._inputs:
                 bind_array(self.binding.bind_input, name, getattr(self, name))
         runner._bind_cache(self.binding, 0, rows)
-        bind_array(self.binding.bind_output, "logits", self.logits)
+        self.logits = np.empty((0 if best else rows, 1, runner.vocab_size), np.float32)
+        self.rows = self.logits[:, 0]
+        self.best: CandidateBinding | None = None
+        if best:
+            assert runner.best is not None
+            self.best = CandidateBinding(runner.best, rows, runner.vocab_size)
+            self.binding.bind_ortvalue_output("logits", self.best.logits)
+        else:
+            bind_array(self.binding.bind_output, "logits", self.logits)
 
-    def run(self, tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """tokens `[rows]`, lengths `[rows]` before this step; returns logits `[rows, vocab]`."""
-        self.input_ids[:, 0] = tokens
-        self.position_ids[:, 0] = lengths
-        self.seqlens_k[:] = lengths
-        self.total_sequence_length[...] = lengths.max() + 1
-        self.session.run_with_iobinding(self.binding)
-        return self.logits[:, 0]
+    def run(self, tokens: Sequence[int] | np.ndarray) -> None:
+        """One token `[rows]` for each row; the outputs are in the memory that was bound."""
+        ids, positions, seqlens, total = self.numbers
+        longest = 0
+        for row, token in enumerate(tokens):
+            length = self.cells.take(row, token)
+            ids[row], positions[row], seqlens[row] = token, length, length
+            longest = max(longest, length)
+        total[0] = longest + 1
+        try:
+            self.session.run_with_iobinding(self.binding)
+        except BaseException:
+            for row in range(len(tokens)):
+                self.cells.lengths[row] -= 1
+            raise
 
 
 def bind_array(bind: Any, name: str, array: np.ndarray) -> None:

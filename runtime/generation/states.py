@@ -34,6 +34,8 @@ class StateRunner:
 
     rewinds = False  # a state holds all of its past at once
     lockstep = False
+    candidates = 0
+    prefers_candidates = False
 
     def __init__(
         self,
@@ -75,9 +77,13 @@ class StateRunner:
         """One prompt after the other; returns logits `[prompts, vocab]`."""
         return np.stack([self.prefill(first_slot + row, prompt) for row, prompt in enumerate(prompts)])
 
-    def decode(self, tokens: np.ndarray) -> np.ndarray:
+    def decode(self, tokens: Sequence[int] | np.ndarray) -> np.ndarray:
         """One token `[rows]` for each of the first rows; returns logits `[rows, vocab]`."""
         return np.stack([self._step(slot, int(token)) for slot, token in enumerate(tokens)])
+
+    def decode_candidates(self, tokens: Sequence[int] | np.ndarray) -> np.ndarray:
+        """As `decode`: these graphs give all logits."""
+        return self.decode(tokens)
 
     def score(self, input_ids: np.ndarray, positions: np.ndarray | None = None) -> np.ndarray:
         """Logits `[positions, vocab]` of one text through row 0, token by token: at every position, or those given."""

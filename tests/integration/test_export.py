@@ -62,7 +62,7 @@ def external(graph: onnx.ModelProto) -> dict[str, dict[str, str]]:
 
 @BOTH
 def test_files(bundle: Path, kind: str) -> None:
-    expected = COMMON | TOKENIZER | ({"generation_config.json"} if kind == "causal_lm" else set())
+    expected = COMMON | TOKENIZER | ({"candidates.onnx", "generation_config.json"} if kind == "causal_lm" else set())
     assert {path.name for path in bundle.iterdir()} == expected
     assert {path.name for path in bundle.parent.iterdir()} == {"config.pbtxt", "1"}
 

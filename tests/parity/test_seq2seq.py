@@ -81,6 +81,17 @@ def test_sources_of_different_lengths_share_a_batch(name: str, exported: Any) ->
     assert pipe(TEXTS * 4, batch_size=5, **options) == alone
 
 
+@pytest.mark.parametrize("name", EVERY_RUN[:2])
+def test_tokens_from_the_graphs_candidates(name: str, exported: Any) -> None:
+    one = exported(name)
+    pipe = pipeline("text2text-generation", one.bundle)
+    options = {"num_beams": 1, "max_new_tokens": 14, "do_sample": False}
+    pipe.model.engine.candidates = pipe.model.runner.candidates == 64
+    assert pipe.model.engine.candidates
+    found = pipe(TEXTS, batch_size=3, **options)
+    assert found == [{"generated_text": one.generate(text, **options)[0]} for text in TEXTS]
+
+
 def test_nesting_of_the_answers(exported: Any) -> None:
     pipe = pipeline("summarization", exported("bart").bundle, max_new_tokens=4)
     assert [list(item) for item in pipe(TEXTS[0])] == [["summary_text"]]
