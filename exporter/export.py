@@ -69,6 +69,8 @@ def read_evaluation(options: ExportOptions, row: TaskRow, config: Any) -> Evalua
 
 def run_jobs(jobs: Sequence[Job], stages: Stages) -> list[Outcome]:
     """Those that are traced in float32 first: they share the checkpoint that the source is asked with."""
+    from exporter.report.siblings import compare
+
     held, expected = Held(jobs[0].load), None
     if jobs[0].options.validate:
         expected = jobs[0].ask_source(held.checkpoint("float32"))
@@ -81,4 +83,7 @@ def run_jobs(jobs: Sequence[Job], stages: Stages) -> list[Outcome]:
             outcomes[job.name] = Outcome(job.precision.name, part.run(held, expected, last))
         except OnwardError as error:
             outcomes[job.name] = Outcome(job.precision.name, None, error)
-    return [outcomes[job.name] for job in jobs]
+    found = [outcomes[job.name] for job in jobs]
+    if len(found) > 1:
+        compare(found)
+    return found

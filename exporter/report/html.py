@@ -9,6 +9,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from exporter.report import plots
+from exporter.report.side_by_side import side_by_side
+from exporter.report.units import duration, figure, size
 
 TEMPLATE = "report.html.jinja"
 POINTS = {
@@ -43,6 +45,7 @@ def view(report: Mapping[str, Any]) -> dict[str, Any]:
         "cards": cards(report),
         "groups": groups(report["checks"]),
         "accuracy": report["accuracy"],
+        "siblings": side_by_side(report["siblings"], manifest["name"]) if "siblings" in report else {},
         "quantisation": quantisation(manifest["provenance"].get("quantisation")),
         "islands": manifest["provenance"].get("islands", {}),
         "histograms": {name: Markup(plots.error_histogram(counts)) for name, counts in report["errors"].items()},
@@ -133,27 +136,6 @@ def with_shares(values: Mapping[str, float]) -> list[tuple[str, float, float]]:
     """(name, value, per cent of the largest)."""
     most = max(values.values(), default=0) or 1
     return [(name, value, 100 * value / most) for name, value in values.items()]
-
-
-def size(count: float) -> str:
-    """Bytes for people."""
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.2f} GB"
-
-
-def duration(milliseconds: float) -> str:
-    """Milliseconds for people; a dash for a difference of two times that came out as nothing."""
-    if milliseconds <= 0:
-        return "–"
-    return f"{milliseconds / 1000:.2f} s" if milliseconds >= 1000 else f"{milliseconds:.2f} ms"
-
-
-def figure(value: float) -> str:
-    """A number of a check."""
-    return f"{value:.4g}" if value == 0 or abs(value) >= 1e-3 else f"{value:.1e}"
 
 
 def words(name: str) -> str:

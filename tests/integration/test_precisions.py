@@ -43,6 +43,24 @@ def test_several_precisions(
     assert manifest.graphs["model"].nodes["DynamicQuantizeMatMul"] > 3
     assert size(tmp_path / "s-int8") < 0.5 * size(tmp_path / "s-fp32")
     assert pipeline(None, tmp_path / "s-int8")("A wonderful film.")[0]["label"] == "POSITIVE"
+    assert_side_by_side(tmp_path)
+
+
+def assert_side_by_side(repository: Path) -> None:
+    """Each report tells of the others, and of the precision that failed; the bundles opened with their new hashes."""
+    for own, other in (("fp32", "int8"), ("int8", "fp32")):
+        folder = repository / f"s-{own}" / "1"
+        siblings = json.loads((folder / "report.json").read_text())["siblings"]
+        full, int8 = siblings["rows"]
+        assert (full["precision"], int8["precision"]) == ("fp32", "int8")
+        assert int8["bytes"] < 0.5 * full["bytes"]
+        assert full["error"] < int8["error"]
+        assert list(full["latency"]) == list(siblings["source"]["latency"]) != []
+        assert "does not reproduce the model" in siblings["failed"]["int4"]
+        page = (folder / "report.html").read_text()
+        assert f'href="../../s-{other}/1/report.html"' in page
+        assert f'href="../../s-{own}/' not in page
+        assert "int4 was not exported" in page
 
 
 def size(model: Path) -> int:

@@ -20,9 +20,10 @@ from onnx import TensorProto, helper
 
 from exporter.report import plots
 from exporter.report.graph import describe_graph, weight_bytes
-from exporter.report.html import render, size
+from exporter.report.html import render
 from exporter.report.latency import measure
 from exporter.report.layers import LayerReference, compare_states
+from exporter.report.units import size
 from exporter.report.workloads import Workload
 from exporter.validation.causal_lm import Generated, generation_check
 from exporter.validation.checks import ERROR_EXPONENTS, error_counts
