@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from pathlib import Path
 
@@ -45,12 +46,16 @@ def onward(checkpoint: str, precision: str = "fp32", validate: bool = True) -> d
     from benchmarks.peaks import PeakWatcher
     from exporter.export import ExportOptions, run_export
     from exporter.stages import Stages
+    from exporter.validation.checks import FailedValidationError
 
     watcher = PeakWatcher()
     stages = Stages(watcher)
     with tempfile.TemporaryDirectory() as output:
         options = ExportOptions(source=checkpoint, precision=precision, output=Path(output), validate=validate)
-        run_export(options, stages)
+        with contextlib.suppress(
+            FailedValidationError
+        ):  # random weights: 4 bit generate other tokens, at the same cost
+            run_export(options, stages)
     figures = {f"{name}_s": value for name, value in stages.seconds.items()}
     figures |= {f"{name}_peak": value for name, value in watcher.peaks.items()}
     return {"seconds": sum(stages.seconds.values()), "stages_peak": max(watcher.peaks.values()), **figures}

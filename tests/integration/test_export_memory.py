@@ -12,8 +12,8 @@ from tests.checkpoints.builders import tiny
 
 # Wide enough that a second copy of the weights would show, small enough to export in seconds.
 SHAPE = {"n_embd": 1024, "n_head": 16, "n_layer": 2, "n_inner": 8192}
-# Of what the process held before it loaded a weight. Measured: see the assertion's message when it fails.
-FACTOR, MODULES = 2.5, 300.0
+# The peak above what modules took before: measured 357 MiB for 169 MiB of weights, where one more copy would be 526.
+FACTOR, REST = 1.9, 110.0
 
 EXPORT = """
 import sys, tempfile
@@ -33,6 +33,6 @@ def test_the_peak_of_a_validated_export_is_bounded(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", EXPORT, str(checkpoint)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     before, peak = map(float, done.stdout.split()[-2:])
-    bound = before + MODULES + FACTOR * weights
+    bound = before + REST + FACTOR * weights
     assert weights > 60, weights
     assert peak < bound, f"{peak:.0f} MiB, {before:.0f} of them modules, for {weights:.0f} MiB of weights"
