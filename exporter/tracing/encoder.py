@@ -24,7 +24,10 @@ BATCH, LENGTH, PADDED = 3, 11, 4
 
 
 class EncoderStep(torch.nn.Module):  # type: ignore[misc]
-    """Token ids, mask (and types) -> the outputs of the task, as float32."""
+    """Token ids or pixel values, masks, types -> the outputs of the task, as float32.
+
+    Pixel values come as float32 whatever the model's dtype.
+    """
 
     def __init__(self, model: Any, names: list[str], outputs: list[str], emit: bool) -> None:
         super().__init__()
@@ -34,10 +37,15 @@ class EncoderStep(torch.nn.Module):  # type: ignore[misc]
         self.emit = emit
 
     def forward(self, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
-        inputs = dict(zip(self.names, tensors, strict=True))
+        inputs = typed(self.model, dict(zip(self.names, tensors, strict=True)))
         with attention_context(Context(emit=self.emit)):
             output = self.model(**inputs, **no_cache(self.model))
         return [output[name].to(torch.float32) for name in self.outputs]
+
+
+def typed(model: Any, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Floating-point inputs in the model's dtype."""
+    return {name: value.to(model.dtype) if value.is_floating_point() else value for name, value in inputs.items()}
 
 
 def trace_encoder(model: Any, input_names: list[str], outputs: Outputs, opset: int) -> Traced:

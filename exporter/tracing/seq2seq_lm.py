@@ -6,7 +6,9 @@ from typing import Any
 
 from exporter.tracing.captioner import steps_language_model, trace_captioner
 from exporter.tracing.causal_lm import DTYPES, Traced, context_length
-from exporter.tracing.seq2seq import Inputs, encoder_sample, probe_seq2seq, trace_seq2seq
+from exporter.tracing.seq2seq import encoder_sample, trace_seq2seq
+from exporter.tracing.seq2seq_probe import probe_seq2seq
+from exporter.tracing.seq2seq_steps import Inputs
 from exporter.tracing.vision import fixed_size, sample_inputs
 from runtime.bundle import CacheSpec, ImageSpec
 from runtime.errors import ExportError

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from exporter.tracing.adapter import TraceRequest, trace
-from exporter.tracing.attention import MHA, Context, attention_context, attention_implementation
+from exporter.tracing.attention import MHA, attention_implementation
 from exporter.tracing.causal_lm import Traced
-from exporter.tracing.encoder import AUTO, Outputs
+from exporter.tracing.encoder import AUTO, EncoderStep, Outputs, typed
 from exporter.tracing.probe import probe_encoder
 from runtime.bundle import ImageSpec
 
@@ -24,31 +24,12 @@ BATCH, PADDED = 3, 32
 SAMPLE_SIZE = (157, 211)
 
 
-class VisionStep(torch.nn.Module):  # type: ignore[misc]
-    """Pixel values (and mask) -> the outputs of the task, as float32."""
-
-    def __init__(self, model: Any, names: list[str], outputs: list[str], emit: bool) -> None:
-        super().__init__()
-        self.model = model
-        self.names = names
-        self.outputs = outputs
-        self.emit = emit
-
-    def forward(self, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
-        inputs = dict(zip(self.names, tensors, strict=True))
-        inputs["pixel_values"] = inputs["pixel_values"].to(self.model.dtype)
-        with attention_context(Context(emit=self.emit)):
-            output = self.model(**inputs)
-        return [output[name].to(torch.float32) for name in self.outputs]
-
-
 def trace_vision(model: Any, image: ImageSpec, outputs: Outputs, opset: int) -> Traced:
     """Trace a vision model whose inputs have the sizes that `image` says: fixed, or free height and width."""
     names = input_names(model, image)
     size = fixed_size(image)
     inputs = sample_inputs(model, names, size or free_sample_size(image))
-    typed = {**inputs, "pixel_values": inputs["pixel_values"].to(model.dtype)}
-    probe = probe_encoder(model, typed, outputs[0][0])
+    probe = probe_encoder(model, typed(model, inputs), outputs[0][0])
     if not probe.fits:
         graph = trace(vision_request(model, inputs, outputs, opset, size is None, emit=False))
         return Traced({"model": graph}, "plain", probe.reason if has_attention(model) else "it has no attention")
@@ -101,7 +82,7 @@ def vision_request(
     sides = ["height", "width"] if free else [None, None]
     dims = {"pixel_values": ["batch", None, *sides], "pixel_mask": ["batch", *sides]}
     return TraceRequest(
-        module=VisionStep(model, names, output_names, emit).eval(),
+        module=EncoderStep(model, names, output_names, emit).eval(),
         kwargs={"tensors": list(inputs.values())},
         dims={"tensors": [{axis: AUTO for axis, dim in enumerate(dims[name]) if dim} for name in names]},
         input_names=names,
