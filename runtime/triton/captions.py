@@ -7,12 +7,18 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
+from runtime.triton.cancellation import CancellationWatch
 from runtime.triton.images import Answer, ImageTaskModel, Job, image_options, read_images
+from runtime.triton.settings import ImageSettings
 from runtime.triton.tensors import scalar, strings
 
 
 class CaptionModel(ImageTaskModel):
     """Answers requests with the captioning pipeline; the images of a request are captioned together."""
+
+    def __init__(self, pipe: Any, settings: ImageSettings) -> None:
+        super().__init__(pipe, settings)
+        self._watch = CancellationWatch()
 
     def read(self, request: Any) -> Job:
         """A request's tensors as a job. Raises `InputError`."""

@@ -23,6 +23,7 @@ import triton_python_backend_utils as pb_utils
 from runtime.errors import InputError, PipelineException
 from runtime.triton.batching import BatchedModel
 from runtime.triton.buckets import MOST, buckets, run_cost
+from runtime.triton.cancellation import CancellationWatch
 from runtime.triton.options import Tasks, read_options
 from runtime.triton.settings import Settings
 from runtime.triton.tensors import array, scalar, strings, texts
@@ -147,7 +148,9 @@ class TextTaskModel(BatchedModel[Job, list[Any]]):
         """Run an item, and find out what a run costs beside its text. Generation is all steps: it is rarely split."""
         self.run([Job([item], arguments)])
         self._cost = MOST
-        if "max_new_tokens" not in self._task.arguments:
+        if "max_new_tokens" in self._task.arguments:
+            self._watch = CancellationWatch()
+        else:
             long = longer(item)
             pairs = ((item, length(item)), (long, length(long)))
             with suppress(InputError):  # a model that does not take that many tokens
