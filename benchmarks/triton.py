@@ -1,4 +1,4 @@
-"""Triton's share: batches and throughput against plain ONNX Runtime, CPU per request, streams.
+"""Triton's share: throughput, waiting times and CPU of served models against the same work in this process.
 
 `python -m benchmarks.triton` writes its section of RESULTS.md.
 
@@ -11,7 +11,9 @@ from __future__ import annotations
 import os
 import statistics
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,6 +24,7 @@ import numpy as np
 from benchmarks import models
 from benchmarks.results import write_section
 from benchmarks.triton_load import text
+from benchmarks.triton_streams import Streams, percentiles, stream, with_words
 from runtime import pipeline
 from runtime.client.address import parse_address
 from runtime.client.connection import Connection, Transport
@@ -29,7 +32,14 @@ from runtime.client.open import connect
 from runtime.triton.server import TritonServer
 
 CLIENTS = 16
-IDLE = 5.0  # seconds
+SLOTS = 32
+STREAMS = {1: 4, 8: 2, 32: 1}  # streams at the same time: how often
+WARM_UP = 50
+LONE = "A very good day."
+HEAD = (
+    "| | a second, served | in process | ratio | answer or first token, ms p50 / p95 | "
+    "between tokens, ms p50 / p95 | CPU µs of each beyond in process |"
+)
 ENCODER, DECODER, TINY = "bert_base", "gpt2_124m", "sentiment"
 WORDS = "the film was long and the jokes were old but its heart is warm and nobody left before the end"
 
@@ -55,39 +65,68 @@ def counts(server: TritonServer, model: str) -> tuple[int, int]:
     return found.inference_count, found.execution_count
 
 
-def batching(server: TritonServer, bundle: Path, rounds: int, requests: int) -> list[list[str]]:
-    """Mean executed batch at 16 clients, and texts per second against batches of 8 in plain ONNX Runtime."""
-    transport, pipe, texts = (
-        open_transport(server, "grpc", ENCODER),
-        pipeline(None, bundle, verify=False),
-        mixed_texts(requests),
-    )
-    served, plain, sizes, work = [], [], [], []
+@dataclass
+class Row:
+    """A line of the table; "–" where it says nothing. rate: a second, served and in process; beyond: CPU µs of each."""
+
+    title: str
+    served: float
+    inside: float
+    first: str = "–"
+    between: str = "–"
+    beyond: float = 0.0
+
+    def cells(self) -> list[str]:
+        """For Markdown."""
+        share = f"{self.served / self.inside:.2f}"
+        return [
+            self.title,
+            f"{self.served:.1f}",
+            f"{self.inside:.1f}",
+            share,
+            self.first,
+            self.between,
+            f"{self.beyond:.0f}",
+        ]
+
+
+def batching(server: TritonServer, bundle: Path, rounds: int, requests: int) -> tuple[list[Row], list[str]]:
+    """Texts per second of 16 clients against batches of 8 in plain ONNX Runtime, and what there is to say about it."""
+    transport, pipe = open_transport(server, "grpc", ENCODER), pipeline(None, bundle, verify=False)
+    texts = mixed_texts(requests)
+    served, plain, sizes, cpu, waits = [], [], [], [], list[float]()
+
+    def ask(one: str) -> None:
+        begun = time.perf_counter()
+        transport.infer(text(one), ["json"])
+        waits.append(time.perf_counter() - begun)
+
     for _ in range(rounds):
         before, begun, spent = counts(server, ENCODER), time.perf_counter(), group_cpu(server.pid)
         with ThreadPoolExecutor(CLIENTS) as pool:
-            list(pool.map(lambda one: transport.infer(text(one), ["json"]), texts))
+            list(pool.map(ask, texts))
         served.append(requests / (time.perf_counter() - begun))
         spent = group_cpu(server.pid) - spent
         inferences, executions = (b - a for a, b in zip(before, counts(server, ENCODER), strict=True))
         sizes.append(inferences / executions)
         own = time.process_time()
         plain.append(requests / bound(pipe, texts))
-        work.append((spent / requests * 1000, (time.process_time() - own) / requests * 1000))
+        cpu.append((spent - (time.process_time() - own)) / requests * 1e6)
     transport.close()
     ratios = [ours / theirs for ours, theirs in zip(served, plain, strict=True)]
-    return [
-        [f"BERT base, mean batch that is run, {CLIENTS} clients", f"{statistics.median(sizes):.1f}"],
-        ["BERT base, texts a second under Triton", f"{statistics.median(served):.1f}"],
-        [
-            "BERT base, texts a second, plain ONNX Runtime, batches of 8 of similar length",
-            f"{statistics.median(plain):.1f}",
-        ],
-        ["their ratio (min–max)", f"{statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})"],
-        ["CPU ms a text: Triton's processes", f"{statistics.median(ours for ours, _ in work):.1f}"],
-        ["CPU ms a text: plain ONNX Runtime", f"{statistics.median(theirs for _, theirs in work):.1f}"],
-        ["work done per CPU second against the bound", f"{statistics.median(b / a for a, b in work):.2f}"],
-    ]
+    row = Row(
+        f"BERT base, {CLIENTS} clients, gRPC",
+        statistics.median(served),
+        statistics.median(plain),
+        percentiles(waits),
+        beyond=statistics.median(cpu),
+    )
+    said = (
+        f"BERT base: texts of 4 to 40 words; in process is plain ONNX Runtime with batches of 8 of similar length, "
+        f"tokenised before. Ratio of each round {min(ratios):.2f} to {max(ratios):.2f}, median "
+        f"{statistics.median(ratios):.2f}; Triton ran batches of {statistics.median(sizes):.1f}."
+    )
+    return [row], [said]
 
 
 def bound(pipe: Any, texts: list[str]) -> float:
@@ -115,59 +154,82 @@ def group_cpu(group: int) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def overhead(server: TritonServer, bundle: Path, requests: int) -> list[list[str]]:
-    """CPU µs that a lone request costs the server beyond what the pipeline itself costs, on a tiny model."""
+def overhead(server: TritonServer, bundle: Path, requests: int) -> tuple[list[Row], list[str]]:
+    """CPU µs that a lone request costs the server beyond what the pipeline itself costs, on a tiny model.
+
+    The pipeline is asked at the server's pace: behind a pause the same call costs more than in a loop, as its code and
+    data have left the caches, and that is not Triton's.
+    """
     pipe = pipeline(None, bundle, verify=False)
-    pipe("A very good day.", top_k=2)
-    begun = time.process_time()
-    for _ in range(requests):
-        pipe("A very good day.", top_k=2)
-    inside = (time.process_time() - begun) / requests * 1e6
-    rows = [["tiny classifier in this process, CPU µs a call", f"{inside:.0f}"]]
+    in_a_row, _ = lone(lambda: pipe(LONE, top_k=2), requests, time.process_time)
+    rows, said = [], [f"Tiny classifier: {in_a_row.cpu_each:.0f} µs a call in a loop in process"]
     for protocol in ("grpc", "http"):
         transport = open_transport(server, protocol, TINY)
-        transport.infer(text("A very good day."), ["json"])
-        # What the server's processes spend while nobody asks is not the requests'.
-        idle = group_cpu(server.pid)
-        time.sleep(IDLE)
-        idle = (group_cpu(server.pid) - idle) / IDLE
-        begun, clock = group_cpu(server.pid), time.perf_counter()
-        for _ in range(requests):
-            transport.infer(text("A very good day."), ["json"])
-        total = group_cpu(server.pid) - begun - idle * (time.perf_counter() - clock)
-        spent = total / requests * 1e6
+        served, waits = lone(lambda to=transport: to.infer(text(LONE), ["json"]), requests, lambda: busy_cpu(server))
+        pause = served.wall / requests - in_a_row.wall / requests
+        paced, inside = lone(lambda: pipe(LONE, top_k=2), requests, time.process_time, pause)
         transport.close()
+        beyond = served.cpu_each - paced.cpu_each
+        mean = statistics.mean(inside)
+        rows.append(Row(f"tiny classifier, lone, {protocol}", served.rate, 1 / mean, percentiles(waits), beyond=beyond))
+        said.append(f"{paced.cpu_each:.0f} at the pace of {protocol}, whose server spends {served.cpu_each:.0f}")
+    return rows, [", ".join(said) + "."]
+
+
+def lone(
+    call: Callable[[], object], requests: int, cpu: Callable[[], float], pause: float = 0.0
+) -> tuple[Streams, list[float]]:
+    """One call after the other; what they took together, and each."""
+    for _ in range(WARM_UP):
+        call()
+    waits: list[float] = []
+    begun, spent = time.perf_counter(), cpu()
+    for _ in range(requests):
+        time.sleep(pause)
+        start = time.perf_counter()
+        call()
+        waits.append(time.perf_counter() - start)
+    return Streams(time.perf_counter() - begun, cpu() - spent, requests), waits
+
+
+def busy_cpu(server: TritonServer) -> float:
+    """CPU seconds of the server so far; what it spends while nobody asks is a thousandth of the time, and left in."""
+    return group_cpu(server.pid)
+
+
+def streams(server: TritonServer, bundle: Path, tokens: int) -> tuple[list[Row], list[str]]:
+    """1, 8 and 32 streams at the same time, here and there."""
+    remote: Any = pipeline("text-generation", f"triton://{server.address('grpc')}/{DECODER}", request_timeout=600)
+    local: Any = pipeline("text-generation", bundle, verify=False, slots=SLOTS, spinning=False)
+    rows = []
+    for count, rounds in STREAMS.items():
+        for pipe in (remote, local):
+            stream(pipe, count, 8, 1, time.process_time)
+        served = stream(remote, count, tokens, rounds, lambda: group_cpu(server.pid))
+        inside = stream(local, count, tokens, rounds, time.process_time)
         rows.append(
-            [f"the same under Triton by {protocol}, beyond that, CPU µs of the server", f"{spent - inside:.0f}"]
+            Row(
+                f"GPT-2 124M, {count} stream{'s' if count > 1 else ''}, gRPC",
+                served.rate,
+                inside.rate,
+                percentiles(served.first),
+                percentiles(served.between),
+                served.cpu_each - inside.cpu_each,
+            )
         )
-    return rows
-
-
-def streams(server: TritonServer, count: int, tokens: int) -> str:
-    """Tokens per second of `count` streams.
-
-    Times between tokens are not given: the checkpoint's weights are random and most of its ids stand for no text, so
-    a stream has fewer pieces than tokens.
-    """
-    pipe: Any = pipeline("text-generation", f"triton://{server.address('grpc')}/{DECODER}", request_timeout=600)
-
-    def read(index: int) -> None:
-        stream = pipe.submit("word " * (16 + index), max_new_tokens=tokens, min_new_tokens=tokens, do_sample=False)
-        list(stream)
-        assert stream.num_output_tokens == tokens
-
-    begun = time.perf_counter()
-    with ThreadPoolExecutor(count) as pool:
-        list(pool.map(read, range(count)))
-    return f"{count * tokens / (time.perf_counter() - begun):.1f}"
+    local.close()
+    return rows, [
+        f"GPT-2: {SLOTS} slots, fp32, prompts of 20 to 55 words, {tokens} tokens each; in process is `submit`."
+    ]
 
 
 def repository(folder: Path, bundles: dict[str, Path]) -> None:
-    """The models under the names of this module, GPT-2 with 32 slots."""
+    """The models under the names of this module, GPT-2 with `SLOTS`."""
     for name, bundle in bundles.items():
         (folder / name).mkdir(parents=True)
         (folder / name / "1").symlink_to((bundle / "1").resolve())
-        extra = 'parameters { key: "slots" value { string_value: "32" } }\n' if name == DECODER else ""
+        slots = f'parameters {{ key: "slots" value {{ string_value: "{SLOTS}" }} }}\n'
+        extra = slots if name == DECODER else ""
         (folder / name / "config.pbtxt").write_text((bundle / "config.pbtxt").read_text() + extra)
 
 
@@ -182,12 +244,13 @@ def measure(
         repository(Path(scratch), found)
         server.start(scratch, python=python or server_python())
         server.wait_ready(600)
-        rows = batching(server, found[ENCODER], rounds, requests) + overhead(server, found[TINY], 400)
-        streams(server, 1, 8)
-        lines = [[f"{count} streams of 48 tokens", streams(server, count, 48)] for count in (1, 8, 32)]
-    table = ["| | |", "|---|---|", *(f"| {' | '.join(row)} |" for row in rows), ""]
-    head = "| GPT-2 124M fp32, 32 slots, gRPC | tokens a second |"
-    return [*table, head, "|---|---|", *(f"| {' | '.join(line)} |" for line in lines)]
+        parts = [
+            batching(server, found[ENCODER], rounds, requests),
+            overhead(server, found[TINY], 400),
+            streams(server, found[DECODER], 48),
+        ]
+    lines = [f"| {' | '.join(row.cells())} |" for rows, _ in parts for row in rows]
+    return [HEAD, "|---" * 7 + "|", *lines, "", *(line for _, said in parts for line in [*said, ""])]
 
 
 def export_all() -> dict[str, Path]:
@@ -195,10 +258,12 @@ def export_all() -> dict[str, Path]:
     from exporter import export
     from tests.conftest import CHECKPOINTS
 
-    tiny = export(
-        CHECKPOINTS / "tiny-bert-sentiment", output=models.CACHE / "bundles", name="tiny", validate=False, force=True
-    )
-    return {ENCODER: Path(models.bundle(ENCODER)), DECODER: Path(models.bundle(DECODER)), TINY: Path(tiny)}
+    worded = with_words(Path(models.checkpoint(DECODER)), models.CACHE / f"{DECODER}-words")
+    sources = {DECODER: worded, TINY: CHECKPOINTS / "tiny-bert-sentiment"}
+    for name, source in sources.items():
+        export(source, output=models.CACHE / "bundles", name=f"triton-{name}", validate=False, force=True)
+    own = {name: models.CACHE / "bundles" / f"triton-{name}" for name in sources}
+    return {ENCODER: Path(models.bundle(ENCODER)), **own}
 
 
 @click.command()
@@ -211,7 +276,7 @@ def main(rounds: int, requests: int, bundles: Path | None, python: str) -> None:
     given = None if bundles is None else {name: bundles / name for name in (ENCODER, DECODER, TINY)}
     lines = measure(rounds, python=python, requests=requests, bundles=given)
     click.echo("\n".join(lines))
-    write_section("triton", lines)
+    write_section("triton", ["### Served, against the same work in process", "", *lines])
 
 
 if __name__ == "__main__":
