@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import wrap
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 HEAD = """# Results of `make bench`
@@ -42,10 +43,16 @@ def cases(lines: Iterable[str]) -> dict[str, list[str]]:
 
 def merged(old: dict[str, list[str]], new: dict[str, list[str]]) -> list[str]:
     """The text of a section: new cases with when they were measured, old ones where nothing new is said of them."""
-    fresh = {title: [*([title, ""] if title else []), circumstances(), "", *body] for title, body in new.items()}
+    fresh = {title: [*([title, ""] if title else []), circumstances(), "", *prose(body)] for title, body in new.items()}
     stale = {title: [title, *body] for title, body in old.items() if title}
     parts = {**stale, **fresh}
     return [line for title in sorted(parts) for line in [*_trim(parts[title]), ""]]
+
+
+def prose(lines: list[str]) -> list[str]:
+    """Without empty lines at the beginning; what is no table is broken at 120 characters."""
+    begin = next((place for place, line in enumerate(lines) if line), 0)
+    return [part for line in lines[begin:] for part in ([line] if line.startswith("|") else wrap(line, 120) or [""])]
 
 
 def _trim(lines: list[str]) -> list[str]:
