@@ -16,7 +16,8 @@ import onnx_ir
 import torch
 
 from exporter.tracing.adapter import TraceRequest, trace
-from exporter.tracing.attention import GQA, AttentionCall, Context, attention_context, attention_implementation
+from exporter.tracing.attention import GQA, attention_implementation
+from exporter.tracing.attention_context import AttentionCall, Context, attention_context
 from exporter.tracing.cache import PassThroughCache
 from exporter.tracing.rotary import Rotary, standing_in
 

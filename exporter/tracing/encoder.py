@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from exporter.tracing.adapter import TraceRequest, trace
-from exporter.tracing.attention import MHA, Context, attention_context, attention_implementation
+from exporter.tracing.attention import MHA, attention_implementation
+from exporter.tracing.attention_context import Context, attention_context
 from exporter.tracing.causal_lm import Traced
 from exporter.tracing.probe import probe_encoder
 

@@ -11,15 +11,8 @@ from typing import Any
 
 import torch
 
-from exporter.tracing.attention import (
-    GQA,
-    MHA,
-    AttentionCall,
-    Context,
-    UnsupportedAttentionError,
-    attention_context,
-    attention_implementation,
-)
+from exporter.tracing.attention import GQA, MHA, attention_implementation
+from exporter.tracing.attention_context import AttentionCall, Context, UnsupportedAttentionError, attention_context
 from exporter.tracing.cache import PassThroughCache
 from exporter.tracing.rotary import Rotary, find_candidates, recorded_angles, standing_in
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from exporter.tracing.attention import SEQ2SEQ, UnsupportedAttentionError, attention_implementation
+from exporter.tracing.attention import SEQ2SEQ, attention_implementation
+from exporter.tracing.attention_context import UnsupportedAttentionError
 from exporter.tracing.decoder import BATCH, LENGTH
 from exporter.tracing.encoder import typed
 from exporter.tracing.probe import TOLERANCE

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers.modeling_outputs import BaseModelOutput
 
-from exporter.tracing.attention import Context, attention_context
+from exporter.tracing.attention_context import Context, attention_context
 from exporter.tracing.decoder import selected_positions
 from exporter.tracing.encoder import typed
 from exporter.tracing.seq2seq_cache import CrossCache, Layer, OwnCache, Seq2SeqCache

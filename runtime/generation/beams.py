@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from runtime.errors import CapacityError
+from runtime.errors import CancelledError, CapacityError
 from runtime.generation.beam import BeamSearch
 from runtime.generation.cancellation import check_cancelled
 from runtime.generation.choice import stack
 from runtime.generation.config import GenerationConfig
-from runtime.generation.engine import Engine, Runner, little_padding
+from runtime.generation.engine import Engine, little_padding
 from runtime.generation.logprobs import TokenLogprobs
+from runtime.generation.runner import Runner
 from runtime.generation.sequence import source_ids
 
 Source = Mapping[str, np.ndarray] | None
@@ -73,11 +74,18 @@ def search_beams(
         engine.check_prompt(len(prompt))
     pairs = zip(prompts, sources or [None] * len(prompts), strict=True)
     searches = [(start_search(runner, prompt, config, decode, source), source) for prompt, source in pairs]
-    with engine.exclusive():
-        count = runner.slots // config.num_beams
-        for begin in range(0, len(searches), count):
-            run_together(runner, searches[begin : begin + count], config.num_beams)
-    return [results(search) for search, _ in searches]
+    together = runner.slots // config.num_beams
+    try:
+        with engine.exclusive(min(together, len(searches)) * config.num_beams):
+            for begin in range(0, len(searches), together):
+                run_together(runner, searches[begin : begin + together], config.num_beams)
+    except BaseException as error:
+        reason = "cancelled" if isinstance(error, CancelledError) else "error"
+        engine.count(prompts, [(reason, 0)] * len(prompts))
+        raise
+    found = [results(search) for search, _ in searches]
+    engine.count(prompts, [(beam.finish_reason, len(beam.tokens)) for beams in found for beam in beams])
+    return found
 
 
 def start_search(

@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from collections.abc import Sequence as Items
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 
@@ -23,7 +21,9 @@ from runtime.errors import CapacityError, InputError
 from runtime.generation.cancellation import check_cancelled
 from runtime.generation.candidates import Candidates
 from runtime.generation.choice import advance, stack
+from runtime.generation.group import Group
 from runtime.generation.prefix import PrefixReuse, common
+from runtime.generation.runner import Runner
 from runtime.generation.sequence import Sequence, ending
 from runtime.generation.slots import PREFILL_CHUNK
 from runtime.generation.statistics import Counters, Memory, Statistics
@@ -36,68 +36,6 @@ IDLE_CHUNKS = 8
 WORTH_WAITING = 64
 # Seconds between looks whether a caller still wants the runner that it waits for.
 PATIENCE = 0.05
-
-
-class Runner(Protocol):
-    """What the engine needs from a model: rows of state, filled by prompts and advanced token by token.
-
-    rewinds: whether a row can be cut at any length and go on from there, which chunks, prefix reuse and speculation
-    need. lockstep: whether rows share a run only if they are equally long. candidates: how many of the best tokens a
-    step can tell instead of all logits, 0 if it cannot; prefers_candidates: whether that is the faster way.
-    """
-
-    slots: int
-    max_length: int
-    vocab_size: int
-    rewinds: bool
-    lockstep: bool
-    candidates: int
-    prefers_candidates: bool
-
-    @property
-    def allocated(self) -> int: ...
-    def memory(self) -> Memory: ...
-    def reserve(self, slots: int, length: int) -> None: ...
-    def encode(self, slot: int, source: Mapping[str, np.ndarray]) -> None: ...
-    def held(self, slot: int) -> np.ndarray: ...
-    def rewind(self, slot: int, length: int) -> None: ...
-    def prefill(self, slot: int, input_ids: np.ndarray, start: int = 0) -> np.ndarray: ...
-    def prefill_together(self, first_slot: int, prompts: Items[np.ndarray]) -> np.ndarray: ...
-    def decode(self, tokens: Items[int] | np.ndarray) -> np.ndarray: ...
-    def decode_candidates(self, tokens: Items[int] | np.ndarray) -> Candidates | np.ndarray: ...
-    def extend(self, slot: int, tokens: np.ndarray) -> np.ndarray: ...
-    def copy(self, source: int, target: int, length: int | None = None) -> None: ...
-    def swap(self, one: int, other: int) -> None: ...
-    def reorder(self, rows: Items[int]) -> None: ...
-
-
-@dataclass
-class Group:
-    """Prompts that one run reads from their beginning, in neighbouring slots, and repetitions of them."""
-
-    sequences: list[Sequence] = field(default_factory=list)
-    repeats: list[tuple[Sequence, int]] = field(default_factory=list)  # with the place of the first in `sequences`
-
-    def add(self, sequence: Sequence) -> bool:
-        """Take a sequence in; says whether its prompt has to be read."""
-        place = self.place(sequence)
-        if place is None:
-            self.sequences.append(sequence)
-        else:
-            self.repeats.append((sequence, place))
-        return place is None
-
-    def place(self, sequence: Sequence) -> int | None:
-        """Where a sequence with the same prompt and source stands, None for a new one."""
-        for place, other in enumerate(self.sequences):
-            if other.source is sequence.source and np.array_equal(other.prompt_ids, sequence.prompt_ids):
-                return place
-        return None
-
-    @property
-    def everyone(self) -> list[Sequence]:
-        """All of them."""
-        return [*self.sequences, *(sequence for sequence, _ in self.repeats)]
 
 
 class Engine:
@@ -130,10 +68,11 @@ class Engine:
         self._thread: threading.Thread | None = None
         self._closing = False
         self._held = False  # whether someone waits for the runner alone
+        self._occupied = 0  # slots of the one who has it
 
     def statistics(self) -> Statistics:
         """What has been done since the engine was made, and how much is under way now. From any thread, at once."""
-        return self._counters.snapshot(self.runner.slots, len(self.active), len(self.waiting))
+        return self._counters.snapshot(self.runner.slots, len(self.active) + self._occupied, len(self.waiting))
 
     def memory(self) -> Memory:
         """Bytes of keys and values: those taken now, and the most that can be. Waits for the step under way."""
@@ -159,10 +98,11 @@ class Engine:
             )
 
     @contextmanager
-    def exclusive(self) -> Iterator[None]:
+    def exclusive(self, slots: int = 0) -> Iterator[None]:
         """Have the runner alone: finish what is under way, admit nobody, then keep everyone else out.
 
-        Raises `CancelledError` if the caller's `Cancellation` says so while it waits.
+        slots: how many the caller fills, for `statistics`; what it did there it tells `count`. Raises `CancelledError`
+        if the caller's `Cancellation` says so while it waits.
         """
         while not self.lock.acquire(timeout=PATIENCE):
             check_cancelled()
@@ -171,10 +111,20 @@ class Engine:
             while self.active:
                 check_cancelled()
                 self.step()
+            self._occupied = slots
             yield
         finally:
-            self._held = False
+            self._held, self._occupied = False, 0
             self.lock.release()
+
+    def count(self, prompts: Items[np.ndarray], endings: Items[tuple[str, int]]) -> None:
+        """Count prompts that ran outside of the steps, and how each of their sequences ended: reason, new tokens."""
+        with self._work:
+            self._counters.requests += len(endings)
+            self._counters.prompt_tokens += sum(len(prompt) for prompt in prompts)
+            for reason, tokens in endings:
+                self._counters.finished[reason] += 1
+                self._counters.generated_tokens += tokens
 
     def run(self, sequences: Items[Sequence]) -> None:
         """Run sequences to their end, driving the steps from this thread; raises the first one's error.

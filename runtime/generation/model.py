@@ -13,8 +13,9 @@ from runtime.errors import BundleError, InputError
 from runtime.generation.beams import search_beams
 from runtime.generation.candidates import CandidateGraph
 from runtime.generation.config import GenerationConfig
-from runtime.generation.engine import Engine, Runner
+from runtime.generation.engine import Engine
 from runtime.generation.lookup import PromptLookup
+from runtime.generation.runner import Runner
 from runtime.generation.sampling import Sampler
 from runtime.generation.seq2seq import Seq2SeqRunner
 from runtime.generation.sequence import Generated, Sequence

@@ -16,7 +16,8 @@ import onnxruntime as ort
 from runtime.bundle import CacheSpec, GraphSpec
 from runtime.errors import CapacityError, InputError
 from runtime.generation.candidates import CandidateGraph, Candidates
-from runtime.generation.slots import DecodeBinding, SlotRunner, bind_array
+from runtime.generation.decode_binding import DecodeBinding, bind_array
+from runtime.generation.slots import SlotRunner
 from runtime.generation.statistics import Memory
 
 ROUND = 64

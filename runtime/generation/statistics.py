@@ -15,7 +15,8 @@ class Statistics:
     "cancelled", "error"). prompt_tokens: tokens of the prompts that got a slot; of them, reused_tokens were found in a
     slot and not computed again, for prefix_hits sequences. generated_tokens: tokens chosen. decode_steps: runs of the
     model that advanced sequences; prefill_runs: those that read prompts. drafted_tokens: tokens that prompt lookup
-    proposed, accepted_tokens: those that the model agreed with.
+    proposed, accepted_tokens: those that the model agreed with. Of beam search the sequences and tokens that it returns
+    are counted once it ends, and its slots are active meanwhile; its runs of the model are not.
     """
 
     slots: int

@@ -64,6 +64,30 @@ def test_runs_are_shared(make: Callable[[int], LanguageModel], monkeypatch: pyte
     assert rows == [8] * 5 + [4] * 5
 
 
+def test_searches_are_counted(make: Callable[[int], LanguageModel], monkeypatch: pytest.MonkeyPatch) -> None:
+    model, active = make(8), []
+    decode = model.runner.decode
+    monkeypatch.setattr(
+        model.runner, "decode", lambda tokens: active.append(model.engine.statistics().active) or decode(tokens)
+    )
+    config = resolve({}, num_beams=4, num_return_sequences=2, max_new_tokens=6)
+    found = model.generate([prompt(9), prompt(5)], config)
+    counted = model.engine.statistics()
+    assert set(active) == {8} and counted.active == 0
+    assert (counted.requests, counted.prompt_tokens) == (4, 14)
+    assert counted.generated_tokens == sum(len(beam.tokens) for group in found for beam in group)
+    assert counted.finished == {"length": 4}
+
+
+def test_a_cancelled_search_is_counted(make: Callable[[int], LanguageModel]) -> None:
+    model = make(4)
+    with Cancellation() as ending:
+        ending.cancel()
+        with pytest.raises(CancelledError):
+            model.generate([prompt(9)], resolve({}, num_beams=4, max_new_tokens=6))
+    assert model.engine.statistics().finished == {"cancelled": 1}
+
+
 def test_only_what_differs_is_copied(make: Callable[[int], LanguageModel], monkeypatch: pytest.MonkeyPatch) -> None:
     """Beams of one prompt share it: no reordering ever copies a position of the prompt."""
     model, starts = make(4), []

@@ -13,7 +13,8 @@ from runtime.bundle import CacheSpec, open_bundle
 from runtime.errors import CapacityError
 from runtime.generation import slots as slots_module
 from runtime.generation.model import open_runner
-from runtime.generation.slots import Move, SlotCache, SlotRunner
+from runtime.generation.slot_cache import Move, SlotCache
+from runtime.generation.slots import SlotRunner
 
 CONTEXT, VOCAB = 256, 2048
 CLOSE: dict[str, Any] = {"rtol": 0, "atol": 1e-4}  # of logits that spread over tens
