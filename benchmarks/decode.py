@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,8 @@ def measure(rounds: int, only: str = "") -> list[str]:
         if only and only not in title:
             continue
         sides = [ours(name, precision, batch, prompt), *others(name, precision, batch, prompt)]
+        if precision != "fp32":
+            sides.insert(1, replace(ours(name, "fp32", batch, prompt), name="onward fp32"))
         take_turns(sides, rounds)
         lines += ["", *table(title, sides, METRICS)]
     return lines

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir
 
+from exporter.quantization.blocks import LONG, SHORT, long_size
+from exporter.quantization.experts import quantize_experts
 from exporter.quantization.plan import Report, candidates, check_any, count_weights
 from exporter.quantization.recipes import eight_bit, four_bit
-from exporter.quantization.request import Request
-from exporter.quantization.rewrite import block_product, drop_unused
-from exporter.quantization.sensitivity import sensitive
+from exporter.quantization.request import Request, Settings
+from exporter.quantization.rewrite import Recipe, block_product, drop_unused
+from exporter.quantization.sensitivity import Storage, decide
 from exporter.quantization.sites import Site
 from exporter.quantization.tables import quantize_tables
 
@@ -21,35 +23,38 @@ LEARNED_BYTES, ROWS = 2**29, (512, 4096)
 
 def quantize_4_bit(models: Mapping[str, onnx_ir.Model], request: Request) -> Report:
     """Rewrite all graphs in place. Raises `ExportError` when there is nothing to quantise."""
-    settings = request.settings
-    report = Report(
-        f"weight-only 4 bit: MatMulNBits, blocks of {settings.block_size}, "
-        f"{'symmetric' if settings.symmetric and settings.method != 'hqq' else 'asymmetric'}, {settings.method}"
-    )
+    report = Report(_scheme(request.settings))
     found = {name: candidates(model) for name, model in models.items()}
     check_any(found, "int4")
     for name, model in models.items():
         total, before = count_weights(model), sum(report.weights.values())
-        kept = sensitive(name, model, found[name].sites, request)
-        report.kept |= kept
-        sites = [*found[name].sites, *quantize_tables(model.graph, found[name], report)]
-        inputs = _learned_from(name, model, [site for site in sites if site.name not in kept], request, report)
+        storage = decide(name, model, found[name].sites, request)
+        report.kept |= {weight: kept.reason for weight, kept in storage.items() if kept.reason}
+        untied = quantize_tables(model.graph, found[name], report)
+        storage |= {site.name: Storage(4, request.settings.block_size or long_size(site.depth)) for site in untied}
+        sites = [*found[name].sites, *untied]
+        inputs = _learned_from(name, model, [site for site in sites if storage[site.name].bits == 4], request, report)
         for site in sites:
-            recipe = (
-                eight_bit(site)
-                if site.name in kept
-                else four_bit(site, settings, inputs.get(str(site.activation.name)))
-            )
+            recipe = _recipe(site, storage[site.name], request, inputs.get(str(site.activation.name)))
             block_product(model.graph, site, recipe)
-        for kind, count in {site.name: _counted(site, kept) for site in sites}.values():
-            report.weights[kind] += count
+        for site in {site.name: site for site in sites}.values():
+            report.weights[f"{storage[site.name].bits} bit"] += site.depth * site.columns
+        quantize_experts(model.graph, 4, request.settings, report)
         report.weights["float"] += total - (sum(report.weights.values()) - before)
         drop_unused(model)
     return report
 
 
-def _counted(site: Site, kept: Mapping[str, str]) -> tuple[str, int]:
-    return ("8 bit" if site.name in kept else "4 bit"), site.depth * site.columns
+def _scheme(settings: Settings) -> str:
+    blocks = settings.block_size or f"{LONG}, {SHORT} where those lose too much"
+    kind = "symmetric" if settings.symmetric and settings.method != "hqq" else "asymmetric"
+    return f"weight-only 4 bit: MatMulNBits, blocks of {blocks}, {kind}, {settings.method}"
+
+
+def _recipe(site: Site, storage: Storage, request: Request, inputs: np.ndarray | None) -> Recipe:
+    if storage.bits == 8:
+        return eight_bit(site)
+    return four_bit(site, storage.size, request.settings, inputs)
 
 
 def _learned_from(

@@ -30,9 +30,9 @@ def eight_bit_table(table: Table) -> Recipe | None:
     return Recipe(8, size, True, lambda: quantize_rtn(array_of(table.weight), 8, size))
 
 
-def four_bit(site: Site, settings: Settings, inputs: np.ndarray | None = None) -> Recipe:
-    """4 bit, by the method of `settings`. inputs: rows `[n, depth]` that reach the product, for GPTQ."""
-    size, symmetric = settings.block_size, settings.symmetric
+def four_bit(site: Site, size: int, settings: Settings, inputs: np.ndarray | None = None) -> Recipe:
+    """4 bit in blocks of `size`, by the method of `settings`. inputs: rows `[n, depth]` of the product, for GPTQ."""
+    symmetric = settings.symmetric
     if settings.method == "hqq":
         return Recipe(4, size, False, lambda: quantize_hqq(site.columns_first(), size))
     if settings.method == "gptq" and inputs is not None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-import onnx_ir
-
-from exporter.quantization.sites import Site
 from runtime.errors import ExportError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx_ir
+
+    from exporter.quantization.sites import Site
 
 Ranges = dict[str, tuple[float, float]]
 METHODS = ("rtn", "hqq", "gptq")
@@ -18,15 +20,18 @@ METHODS = ("rtn", "hqq", "gptq")
 
 @dataclass(frozen=True)
 class Settings:
-    """Options of `--int8` and `--int4`. block_size: weights that share a scale; method: one of `METHODS`."""
+    """Options of `--int8` and `--int4`.
 
-    block_size: int = 32
-    symmetric: bool = True
+    block_size: weights that share a scale; None: 128 where that loses little, else 32. method: one of `METHODS`.
+    """
+
+    block_size: int | None = None
+    symmetric: bool = False
     method: str = "rtn"
 
     def check(self, calibrated: bool) -> None:
         """Raise `ExportError` for what no kernel takes."""
-        if self.block_size not in (16, 32, 64, 128):
+        if self.block_size not in (None, 16, 32, 64, 128):
             raise ExportError(f"--block-size {self.block_size} has no kernels: use 16, 32, 64 or 128")
         if self.method not in METHODS:
             raise ExportError(f"unknown --int4-method {self.method!r}; one of {', '.join(METHODS)}")

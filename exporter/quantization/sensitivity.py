@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 import onnx_ir
 
-from exporter.quantization.request import Request
+from exporter.quantization.blocks import SHORT, long_size
+from exporter.quantization.request import Request, Settings
 from exporter.quantization.rtn import quantize_rtn
 from exporter.quantization.sites import Site
 
-# Squared error of a product in 4 bit, as a share of its square. Rounding bell-shaped weights in blocks of 32 costs
-# 0.007; products that cost several times that have weights or inputs with outliers.
+# Squared error of a product in 4 bit, as a share of its square. Rounding bell-shaped weights costs 0.006 in blocks of
+# 32 and 0.009 in blocks of 128; products that cost several times that have weights or inputs with outliers.
+LONG_LIMIT = 0.015
 LIMIT = 0.03
 # No more than this share of the weights is given 8 bits for their loss, the worst first.
 SHARE = 0.25
@@ -18,33 +23,60 @@ ROWS = 256
 COLUMNS = 512  # of each weight are tried
 
 
-def sensitive(graph: str, model: onnx_ir.Model, sites: list[Site], request: Request) -> dict[str, str]:
-    """Weight -> reason, for those that stay in 8 bit."""
-    reasons = {site.name: "the last product before an output" for site in sites if site.final()}
-    rest = [site for site in sites if site.name not in reasons]
-    losses = measure(graph, model, rest, request)
-    allowed = SHARE * sum(site.depth * site.columns for site in rest)
-    for site in sorted(rest, key=lambda site: -losses[site.name]):
+@dataclass(frozen=True)
+class Storage:
+    """How a weight is kept: `bits`, in blocks of `size`; `reason`, where that is more than the others have."""
+
+    bits: int
+    size: int
+    reason: str = ""
+
+
+def decide(graph: str, model: onnx_ir.Model, sites: list[Site], request: Request) -> dict[str, Storage]:
+    """Weight -> how it is kept."""
+    final = {site.name for site in sites if site.final()}
+    rest = [site for site in sites if site.name not in final]
+    rows = (request.probe(graph, model, rest, ROWS) if request.probe else None) or {}
+    found, losses = {}, {}
+    for site in rest:
+        inputs = rows.get(str(site.activation.name))
+        found[site.name], losses[site.name] = _blocks(site, inputs, request.settings)
+    found |= _eight_bit(rest, losses)
+    return found | dict.fromkeys(final, Storage(8, 0, "the last product before an output"))
+
+
+def _blocks(site: Site, inputs: np.ndarray | None, settings: Settings) -> tuple[Storage, float]:
+    """4 bit in long blocks, in short ones where the user wants or the loss asks for them; and what that loses."""
+    weight, symmetric = site.columns_first(), settings.symmetric
+    size = settings.block_size or long_size(site.depth)
+    lost = loss(weight, inputs, size, symmetric)
+    if settings.block_size or size == SHORT or lost <= LONG_LIMIT:
+        return Storage(4, size), lost
+    reason = f"blocks of {SHORT}: blocks of {size} lose {lost:.1%} of {_judged_by(inputs)}"
+    return Storage(4, SHORT, reason), loss(weight, inputs, SHORT, symmetric)
+
+
+def _judged_by(inputs: np.ndarray | None) -> str:
+    return "the weight" if inputs is None else "its output on probe inputs"
+
+
+def _eight_bit(sites: list[Site], losses: Mapping[str, float]) -> dict[str, Storage]:
+    """Those that lose most in 4 bit, up to a share of all weights."""
+    found: dict[str, Storage] = {}
+    allowed = SHARE * sum(site.depth * site.columns for site in sites)
+    for site in sorted(sites, key=lambda site: -losses[site.name]):
         allowed -= site.depth * site.columns
         if losses[site.name] <= LIMIT or allowed < 0:
             break
-        reasons[site.name] = f"4 bit loses {losses[site.name]:.1%} of its output on probe inputs"
-    return reasons
-
-
-def measure(graph: str, model: onnx_ir.Model, sites: list[Site], request: Request) -> dict[str, float]:
-    """Relative squared error of each product in 4 bit; that of the weight alone where the graph cannot be probed."""
-    rows = request.probe(graph, model, sites, ROWS) if request.probe else None
-    settings = request.settings
-    losses = {}
-    for site in sites:
-        inputs = None if rows is None else rows.get(str(site.activation.name))
-        losses[site.name] = loss(site.columns_first(), inputs, settings.block_size, settings.symmetric)
-    return losses
+        found[site.name] = Storage(8, 0, f"4 bit loses {losses[site.name]:.1%} of its output on probe inputs")
+    return found
 
 
 def loss(weight: np.ndarray, inputs: np.ndarray | None, size: int, symmetric: bool) -> float:
-    """Of a weight `[columns, depth]` in 4 bit, on inputs `[rows, depth]`."""
+    """Of a weight `[columns, depth]` in 4 bit, on inputs `[rows, depth]`: squared error as a share of the square.
+
+    That of the weight alone where the graph could not be probed.
+    """
     picked = np.ascontiguousarray(weight[:: max(1, len(weight) // COLUMNS)])
     difference = quantize_rtn(picked, 4, size, symmetric).dequantized() - picked
     if inputs is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -56,10 +57,8 @@ def add_precisions(ctx: click.Context, _: click.Parameter, names: str | None) ->
 )
 @click.option(
     "--block-size",
-    default=32,
-    show_default=True,
     type=click.Choice([16, 32, 64, 128]),
-    help="Weights that share a scale in 4 bit.",
+    help="Weights that share a scale in 4 bit; by default 128, and 32 where those lose too much.",
 )
 @click.option(
     "--int4-method",
@@ -69,7 +68,9 @@ def add_precisions(ctx: click.Context, _: click.Parameter, names: str | None) ->
     type=click.Choice(["rtn", "hqq", "gptq"]),
     help="Rounding to nearest with searched scales; half-quadratic; GPTQ, which learns from --calibration-data.",
 )
-@click.option("--int4-symmetric/--int4-asymmetric", "symmetric", default=True, help="Without or with zero points.")
+@click.option(
+    "--int4-symmetric/--int4-asymmetric", "symmetric", default=False, help="Without or with zero points (the default)."
+)
 @click.option(
     "--calibration-data",
     type=click.Path(path_type=Path),
@@ -126,16 +127,14 @@ def export(ctx: click.Context, /, no_validate: bool, as_json: bool, **options: A
 
 
 def load_exporter() -> None:
-    """Raise `OnwardError` unless the `export` extra is there."""
+    """Raise `OnwardError` unless the `export` extra is there. What takes seconds and memory is not imported here."""
+    missing = [name for name in ("onnxscript", "torch", "transformers") if find_spec(name) is None]
+    if missing:
+        raise OnwardError(f"exporting needs {missing[0]}: pip install 'onward[export]'")
     try:
-        import onnxscript
-        import torch  # noqa: F401
-        import transformers  # noqa: F401
-
         import exporter.export  # noqa: F401
     except ImportError as error:
         raise OnwardError(f"exporting needs {error.name}: pip install 'onward[export]'") from error
-    del onnxscript
 
 
 def export_quietly(options: ExportOptions, precisions: list[str]) -> list[Outcome]:
@@ -151,12 +150,13 @@ def export_visibly(options: ExportOptions, precisions: list[str]) -> list[Outcom
 
     from exporter.export import run_exports
     from exporter.stages import Stages
-    from exporter.validation.checks import FailedValidationError
     from runtime.cli.export_view import LiveStages, show_checks, show_precisions, show_result
 
     console = Console(stderr=True)
     with LiveStages(console) as view:
         outcomes = run_exports(options, precisions, Stages(view))
+    from exporter.validation.checks import FailedValidationError  # it takes memory, which an export needs
+
     for outcome in outcomes:
         if isinstance(outcome.error, FailedValidationError):
             show_checks(console, outcome.error.checks)

@@ -76,7 +76,7 @@ def test_one_precision_keeps_its_name(onward: Onward, small_lm: Path, tmp_path: 
     assert "4 bit" in done.err
     found = open_bundle(tmp_path / "l").manifest
     assert found.provenance["quantisation"]["scheme"].startswith(
-        "weight-only 4 bit: MatMulNBits, blocks of 16, symmetric"
+        "weight-only 4 bit: MatMulNBits, blocks of 16, asymmetric"
     )
     assert "the last product before an output" in found.provenance["quantisation"]["kept"].values()
     answer = pipeline(None, tmp_path / "l")("Hello", max_new_tokens=4, do_sample=False)

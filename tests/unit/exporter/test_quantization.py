@@ -13,7 +13,7 @@ import onnxruntime as ort
 import pytest
 
 from exporter.quantization.activations import choose
-from exporter.quantization.blocks import Blocks, fill_up, fitting_size
+from exporter.quantization.blocks import Blocks, fill_up, fitting_size, long_size
 from exporter.quantization.channels import quantize_columns
 from exporter.quantization.four_bit import quantize_4_bit
 from exporter.quantization.gptq import quantize_gptq
@@ -31,6 +31,7 @@ RANDOM = np.random.default_rng(0)
 DEPTH, COLUMNS = 128, 96
 WEIGHT = RANDOM.standard_t(4, (DEPTH, COLUMNS)).astype(np.float32)
 BIAS = RANDOM.normal(size=COLUMNS).astype(np.float32)
+BELL = np.random.default_rng(1).normal(size=(DEPTH, COLUMNS)).astype(np.float32)
 X = RANDOM.normal(size=(3, 5, DEPTH)).astype(np.float32)
 CUDA, CPU = Request("cuda"), Request("cpu")
 
@@ -269,7 +270,7 @@ def test_hqq_lets_outliers_stand() -> None:
 
 def test_weights_that_lose_too_much_stay_in_eight_bits() -> None:
     """One input that is 300 times as large as the others meets weights that 4 bits round to nothing."""
-    good, bad = np.tile(WEIGHT, 2), WEIGHT[:, :32].copy()
+    good, bad = np.tile(BELL, 2), BELL[:, :32].copy()
     bad[3] = 0.02 * np.sign(bad[3])
     text = """(float[s, 128] x, float[s, 128] z) => (float[s, 192] y, float[s, 32] w) {
         p = MatMul(x, good)  q = MatMul(z, bad)  y = Relu(p)  w = Relu(q) }"""
@@ -283,8 +284,29 @@ def test_weights_that_lose_too_much_stay_in_eight_bits() -> None:
     assert report.weights == {"4 bit": good.size, "8 bit": bad.size, "float": 0}
 
 
+def test_blocks_are_short_where_long_ones_lose_too_much() -> None:
+    """A weight with a few large numbers needs short blocks; nobody chooses when the user has."""
+    sharp = BELL.copy()
+    sharp[5] *= 12
+    text = """(float[s, 128] x, float[s, 128] z) => (float[s, 96] y, float[s, 96] w) {
+        p = MatMul(x, smooth)  q = MatMul(z, sharp)  y = Relu(p)  w = Relu(q) }"""
+    inputs = {"x": X[0], "z": X[1]}
+    for wanted, sizes in ((None, [128, 32]), (64, [64, 64])):
+        model = build(text, smooth=BELL, sharp=sharp)
+        probe = GraphProbe({"model": [inputs]}, Path(tempfile.gettempdir()))
+        report = quantize_4_bit({"model": model}, Request(probe=probe, settings=Settings(block_size=wanted)))
+        products = [node for node in model.graph if node.op_type == "MatMulNBits"]
+        assert [node.attributes["block_size"].as_int() for node in products] == sizes
+        assert list(report.kept) == ([] if wanted else ["sharp"])
+    assert Settings().block_size is None
+
+
+def test_long_blocks_are_only_taken_where_they_are_full() -> None:
+    assert [long_size(depth) for depth in (768, 128, 320, 96, 40)] == [128, 128, 64, 32, 32]
+
+
 def test_without_a_probe_the_weights_alone_are_judged() -> None:
-    model = build("(float[s, 128] x) => (float[s, 96] y) { p = MatMul(x, w)  y = Relu(p) }", w=WEIGHT)
+    model = build("(float[s, 128] x) => (float[s, 96] y) { p = MatMul(x, w)  y = Relu(p) }", w=BELL)
     assert quantize_4_bit({"model": model}, Request()).kept == {}
 
 
