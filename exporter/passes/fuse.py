@@ -18,6 +18,7 @@ EMITTED = (
     "Gelu",
     "FastGelu",
     "QuickGelu",
+    "MoE",
 )
 
 

@@ -8,6 +8,7 @@ import onnx_ir
 
 from exporter.quantization.activations import Choice, choose
 from exporter.quantization.convolutions import has_convolutions, quantize_convolutions
+from exporter.quantization.experts import quantize_experts
 from exporter.quantization.plan import Candidates, Report, candidates, check_any, count_weights
 from exporter.quantization.recipes import eight_bit, eight_bit_table
 from exporter.quantization.request import Request
@@ -39,6 +40,7 @@ def quantize_8_bit(models: Mapping[str, onnx_ir.Model], request: Request) -> Rep
         _quantize_products(model.graph, [site for site in sites if site not in choice.floats], choice, on_cpu)
         counts = {site.name: site.depth * site.columns for site in sites if site not in choice.floats}
         report.weights["8 bit"] += sum(counts.values())
+        quantize_experts(model.graph, 8, request.settings, report)
         report.weights["float"] += total - (sum(report.weights.values()) - before)
         drop_unused(model)
     return report

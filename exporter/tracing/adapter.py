@@ -28,6 +28,8 @@ from transformers.exporters.utils import (
     get_leaf_tensors,
 )
 
+from exporter.tracing.expert_weights import lay_out_experts
+from exporter.tracing.experts import emitted_experts
 from exporter.tracing.modules import emitted_modules
 from runtime.errors import ExportError
 
@@ -53,7 +55,14 @@ class TraceRequest:
 
 def trace(request: TraceRequest) -> onnx_ir.Model:
     """Trace to an `onnx_ir.Model` with named dimensions. Raises `ExportError` when a free dimension was specialised."""
-    with quiet(), torch.no_grad(), apply_patches("dynamo"), apply_patches("onnx"), emitted_modules(request.module):
+    with (
+        quiet(),
+        torch.no_grad(),
+        apply_patches("dynamo"),
+        apply_patches("onnx"),
+        emitted_experts(request.module),
+        emitted_modules(request.module),
+    ):
         program = _exported_program(request)
         apply_fx_node_fixes("onnx", program.graph_module)
         onnx_program = torch.onnx.export(
@@ -70,6 +79,7 @@ def trace(request: TraceRequest) -> onnx_ir.Model:
         apply_onnx_ir_fixes(onnx_program)
     forget_matches()
     model: onnx_ir.Model = onnx_program.model
+    lay_out_experts(model)
     name_dims(model.graph.inputs, request.input_names, request.input_dims)
     name_dims(model.graph.outputs, request.output_names, request.output_dims)
     return model

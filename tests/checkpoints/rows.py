@@ -53,6 +53,11 @@ CAUSAL_ROWS: dict[str, Row] = {
     "gpt_oss": _GROUPED_HEAD_DIM
     | _ALTERNATING
     | {"sliding_window": 8, "num_local_experts": 4, "num_experts_per_tok": 2, "rope_parameters": _YARN},
+    # A shared expert beside the chosen ones; shares that do not sum to one.
+    "qwen2_moe": _GROUPED
+    | {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 96, "shared_expert_intermediate_size": 64},
+    "qwen3_moe": _GROUPED_HEAD_DIM | {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 96},
+    "olmoe": _GROUPED | {"num_experts": 4, "num_experts_per_tok": 2},
     "falcon": _STD
     | {
         "hidden_size": 64,
