@@ -43,6 +43,15 @@ def open_session(
         return _sessions[key]
 
 
+def open_graph(model: bytes, provider: str) -> ort.InferenceSession:
+    """The process-wide session of a small graph that is not in a file; one thread, which does not poll for work."""
+    check_provider(provider)
+    with _lock:
+        if (model, provider) not in _sessions:
+            _sessions[model, provider] = _create_session(model, provider, 1, False)
+        return _sessions[model, provider]
+
+
 def close_sessions() -> None:
     """Forget every open session, so that their memory is given back once nothing else holds them."""
     with _lock:
@@ -60,15 +69,13 @@ def check_provider(provider: str) -> None:
         )
 
 
-def _create_session(path: Path, provider: str, threads: int | None, spinning: bool) -> ort.InferenceSession:
+def _create_session(source: Path | bytes, provider: str, threads: int | None, spinning: bool) -> ort.InferenceSession:
+    model = source if isinstance(source, bytes) else str(source)
     try:
-        session = ort.InferenceSession(
-            str(path), _session_options(threads, spinning), providers=_provider_chain(provider)
-        )
+        session = ort.InferenceSession(model, _session_options(threads, spinning), providers=_provider_chain(provider))
     except Exception as error:  # ORT raises a family of unrelated classes
-        raise BundleError(
-            f"{path.name} cannot be loaded by onnxruntime {ort.__version__}: {_one_line(error)}"
-        ) from error
+        name = "a graph" if isinstance(source, bytes) else source.name
+        raise BundleError(f"{name} cannot be loaded by onnxruntime {ort.__version__}: {_one_line(error)}") from error
     if PROVIDERS[provider] not in session.get_providers():
         raise ProviderError(
             f"provider {provider!r} did not start, onnxruntime fell back to {', '.join(session.get_providers())}: "

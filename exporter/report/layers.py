@@ -102,10 +102,9 @@ def compare_cache(reference: LayerReference, pipe: Any) -> list[dict[str, Any]]:
     found = []
     for name, expected in reference.layers.items():
         index, part = name.split()
-        buffer = runner.cache.buffers.get(f"past_key_values.{index}.{part.removesuffix('s')}")
-        kept = None if buffer is None else buffer[0, :, : len(ids)].astype(np.float32)
+        kept = runner.cache.fetch(0, f"past_key_values.{index}.{part.removesuffix('s')}", len(ids))
         same = kept is not None and kept.shape == expected.shape
-        found.append({"layer": name, "error": share(expected, kept) if same and kept is not None else None})
+        found.append({"layer": name, "error": share(expected, kept.astype(np.float32)) if same else None})
     return found
 
 

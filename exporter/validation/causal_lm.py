@@ -19,7 +19,6 @@ from exporter.precision import Precision
 from exporter.quiet import quiet
 from exporter.tracing.causal_lm import context_length
 from exporter.validation.checks import Check, compare_logits
-from runtime.bundle import CacheSpec
 from runtime.generation.config import resolve
 from runtime.generation.slots import SlotRunner
 from runtime.pipelines.text_generation import TextGenerationPipeline
@@ -172,7 +171,8 @@ def compare_numerics(reference: Reference, runner: Any, precision: Precision) ->
     checks = [compare_logits("whole texts", np.concatenate(expected), np.concatenate(whole), precision)]
     if reference.long is not None:
         ids, positions, wanted = reference.long
-        found = alone(runner).score(ids, positions)
+        # Every slot of a runner of slots would become as long as the text, for good.
+        found = (runner.alone() if isinstance(runner, SlotRunner) else runner).score(ids, positions)
         checks.append(compare_logits(f"a text of {len(ids)} tokens", wanted, found, precision))
     long = [row for row, ids in enumerate(texts) if len(ids) > STEPS]
     for count in sorted({1, 2, min(len(long), runner.slots)}):
@@ -184,16 +184,8 @@ def compare_numerics(reference: Reference, runner: Any, precision: Precision) ->
     runner.reserve(1, len(ids))
     runner.prefill(0, ids[:cut])
     found = runner.prefill(0, ids[cut:], start=cut)
-    checks.append(compare_logits("continued prefix", logits[-1:], found[None], precision))
+    checks.append(compare_logits("continued prefix", logits[-1:], found, precision))
     return checks
-
-
-def alone(runner: Any) -> Any:
-    """A runner of one slot on the same session: every slot of `runner` would become as long as the text, for good."""
-    if not isinstance(runner, SlotRunner):
-        return runner
-    layers = CacheSpec("slots", runner.max_length, runner.cache.dtype.name, runner.cache.layers)
-    return SlotRunner(runner.session, runner.graph, layers, 1, runner.max_length)
 
 
 def ragged_steps(runner: Any, texts: list[np.ndarray], logits: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ import numpy as np
 from runtime.errors import CancelledError, CapacityError
 from runtime.generation.beam import BeamSearch
 from runtime.generation.cancellation import check_cancelled
-from runtime.generation.choice import stack
+from runtime.generation.candidates import all_logits
 from runtime.generation.config import GenerationConfig
 from runtime.generation.engine import Engine, little_padding
 from runtime.generation.logprobs import TokenLogprobs
@@ -110,7 +110,7 @@ def run_together(runner: Runner, searches: Items[tuple[BeamSearch, Source]], bea
     while places := leave(runner, places, beams):
         check_cancelled()
         reorder(runner, places)
-        logits = runner.decode(np.concatenate([place.tokens for place in places]))
+        logits = all_logits(runner.decode(np.concatenate([place.tokens for place in places])))
         for place in places:
             place.step(logits[place.slot : place.slot + beams])
 
@@ -125,9 +125,9 @@ def read_prompts(runner: Runner, places: list[Place]) -> None:
         if place.source is not None:
             runner.encode(slot, place.source)
     if together:
-        logits = runner.prefill_together(0, prompts)
+        logits = all_logits(runner.prefill_together(0, prompts))
     else:
-        logits = stack([runner.prefill(slot, prompt) for slot, prompt in zip(slots, prompts, strict=True)])
+        logits = all_logits(runner.prefill_each(slots, prompts))
     for slot, place in reversed(list(zip(slots, places, strict=True))):
         for beam in range(place.search.beams):
             if place.slot + beam != slot:

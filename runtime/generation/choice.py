@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Sequence as Items
 
-import numpy as np
-
-from runtime.generation.candidates import Candidates
+from runtime.generation.candidates import Candidates, Step, all_logits
 from runtime.generation.logits import ROUNDING, Scores, Tokens, greatest
 from runtime.generation.logprobs import TokenLogprobs
 from runtime.generation.processors import Rows
@@ -18,7 +16,7 @@ from runtime.generation.sequence import Sequence, ending
 CACHED_SCORES = 1 << 16
 
 
-def advance(sequences: Items[Sequence], step: Scores | Candidates) -> None:
+def advance(sequences: Items[Sequence], step: Step) -> None:
     """Give each sequence its next token, chosen from its row of a step: logits `[rows, vocab]`, or the best of them.
 
     A choice that fails ends its own sequence with the error.
@@ -30,12 +28,12 @@ def advance(sequences: Items[Sequence], step: Scores | Candidates) -> None:
         elif sampler.head is not None:
             _draw_from_head(sequences, members, step, sampler.head)
         else:
-            scores = step.logits() if isinstance(step, Candidates) else step
+            scores = all_logits(step)
             chosen = scores if len(members) == len(sequences) else scores[members]
             _advance_alike([sequences[row] for row in members], chosen)
 
 
-def _take_best(sequences: Items[Sequence], members: list[int], step: Scores | Candidates) -> None:
+def _take_best(sequences: Items[Sequence], members: list[int], step: Step) -> None:
     """Greedy choice; only candidates come with what log-probabilities need."""
     if isinstance(step, Candidates):
         for row in members:
@@ -55,14 +53,14 @@ def _logprobs(step: Candidates, row: int, count: int | None) -> TokenLogprobs | 
     return TokenLogprobs(best[0][0], best[0][1], best[:count])
 
 
-def _draw_from_head(sequences: Items[Sequence], members: list[int], step: Scores | Candidates, count: int) -> None:
+def _draw_from_head(sequences: Items[Sequence], members: list[int], step: Step, count: int) -> None:
     """Sampling after a top-k: what can be drawn is found first, everything else is done to these few."""
     for row in members:
         with ending([sequences[row]]):
             sequences[row].push(sequences[row].sampler.draw(*_head(step, row, count)))
 
 
-def _head(step: Scores | Candidates, row: int, count: int) -> tuple[Tokens, Scores]:
+def _head(step: Step, row: int, count: int) -> tuple[Tokens, Scores]:
     """The `count` greatest scores of a row and those about equal to the last: their tokens in order, and themselves."""
     if isinstance(step, Candidates):
         if step.decide(row, count):
@@ -105,8 +103,3 @@ def rows_of(sequences: list[Sequence]) -> Rows:
     read = [sequence.source_ids for sequence in sequences]
     sources = None if any(ids is None for ids in read) else read
     return Rows([s.history for s in sequences], [s.prompt_length for s in sequences], sources)
-
-
-def stack(logits: Items[np.ndarray]) -> np.ndarray:
-    """Rows `[vocab]` as `[rows, vocab]`; one row is not copied."""
-    return logits[0][None] if len(logits) == 1 else np.stack(logits)

@@ -19,8 +19,8 @@ import numpy as np
 
 from runtime.errors import CapacityError, InputError
 from runtime.generation.cancellation import check_cancelled
-from runtime.generation.candidates import Candidates
-from runtime.generation.choice import advance, stack
+from runtime.generation.candidates import Step, take
+from runtime.generation.choice import advance
 from runtime.generation.group import Group
 from runtime.generation.prefix import PrefixReuse, common
 from runtime.generation.runner import Runner
@@ -304,11 +304,11 @@ class Engine:
             assert sequence.slot is not None
             start = len(self.runner.held(sequence.slot))
             chunk = sequence.prompt_ids[start : start + self.chunk]
-            logits = self.runner.prefill(sequence.slot, chunk, start)
+            step = self.runner.prefill(sequence.slot, chunk, start, self._candidates_do([sequence]))
             self._counters.prefill_runs += 1
             if start + len(chunk) == len(sequence.prompt_ids):
                 self._filling = None
-                self._advance([sequence], logits[None])
+                self._advance([sequence], step)
 
     def _read_group(self, group: Group) -> None:
         first = len(self.active)
@@ -320,17 +320,18 @@ class Engine:
             if sequence.source is not None:
                 self.runner.encode(slot, sequence.source)
         prompts = [sequence.prompt_ids for sequence in group.sequences]
+        best = self._candidates_do(group.everyone)
         if len(prompts) > 1 and little_padding(prompts):
-            logits = self.runner.prefill_together(first, prompts)
+            step = self.runner.prefill_together(first, prompts, best)
             self._counters.prefill_runs += 1
         else:
-            logits = stack([self.runner.prefill(first + row, prompt) for row, prompt in enumerate(prompts)])
+            step = self.runner.prefill_each(range(first, first + len(prompts)), prompts, best)
             self._counters.prefill_runs += len(prompts)
         rows = list(range(len(prompts)))
         for slot, (_, place) in enumerate(group.repeats, first + len(prompts)):
             self.runner.copy(first + place, slot)
             rows.append(place)
-        self._advance(group.everyone, logits[rows] if group.repeats else logits)
+        self._advance(group.everyone, take(step, rows) if group.repeats else step)
 
     def _take_slot(self, sequence: Sequence) -> None:
         sequence.slot = len(self.active)
@@ -350,8 +351,7 @@ class Engine:
             self._verify(rows[0], draft)
             return
         tokens = [sequence.ids[-1] for sequence in rows]
-        run = self.runner.decode_candidates if self._candidates_do(rows) else self.runner.decode
-        self._advance(rows, run(tokens))
+        self._advance(rows, self.runner.decode(tokens, self._candidates_do(rows)))
 
     def _candidates_do(self, rows: list[Sequence]) -> bool:
         """Whether the best candidates of each row answer all that its request asks."""
@@ -373,9 +373,10 @@ class Engine:
         assert sequence.slot is not None and sequence.lookup is not None
         before = len(sequence.ids)
         self._counters.drafted_tokens += len(draft)
-        logits = self.runner.extend(sequence.slot, np.concatenate([sequence.history[-1:], draft]))
+        tokens = np.concatenate([sequence.history[-1:], draft])
+        step = self.runner.extend(sequence.slot, tokens, self._candidates_do([sequence]))
         for row, expected in enumerate([*draft.tolist(), None]):
-            self._advance([sequence], logits[row : row + 1])
+            self._advance([sequence], take(step, [row]))
             if sequence.finish_reason is not None or sequence.ids[-1] != expected:
                 break
         accepted = max(0, len(sequence.ids) - before - 1)
@@ -383,7 +384,7 @@ class Engine:
         self._counters.accepted_tokens += accepted
         self.runner.rewind(sequence.slot, len(sequence.ids) - 1)
 
-    def _advance(self, sequences: list[Sequence], step: np.ndarray | Candidates) -> None:
+    def _advance(self, sequences: list[Sequence], step: Step) -> None:
         advance(sequences, step)
         self._counters.generated_tokens += len(sequences)
 

@@ -7,18 +7,21 @@ from collections.abc import Sequence as Items
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 
 from runtime.bundle import Bundle
 from runtime.errors import BundleError, InputError
 from runtime.generation.beams import search_beams
 from runtime.generation.candidates import CandidateGraph
 from runtime.generation.config import GenerationConfig
+from runtime.generation.device_memory import memory_device
 from runtime.generation.engine import Engine
 from runtime.generation.lookup import PromptLookup
 from runtime.generation.runner import Runner
 from runtime.generation.sampling import Sampler
 from runtime.generation.seq2seq import Seq2SeqRunner
 from runtime.generation.sequence import Generated, Sequence
+from runtime.generation.slot_cache import KEYS
 from runtime.generation.slots import SlotRunner
 from runtime.generation.states import StateRunner
 from runtime.generation.stopping import Stopping
@@ -30,22 +33,40 @@ Sources = Items[Source] | None
 
 
 def open_runner(
-    bundle: Bundle, provider: str, threads: int | None, slots: int, max_length: int | None, spinning: bool = True
+    bundle: Bundle,
+    provider: str,
+    threads: int | None,
+    slots: int,
+    max_length: int | None,
+    spinning: bool = True,
+    device_memory: bool | None = None,
 ) -> Runner:
-    """The runner for the bundle's kind of cache. max_length: tokens a slot may hold, the model's context by default."""
+    """The runner for the bundle's kind of cache. max_length: tokens a slot may hold, the model's context by default.
+
+    device_memory: whether keys and values lie in memory of the provider's device instead of numpy arrays; by default
+    where attention reads them on another device than the CPU. True works on a CPU too: it is there for tests.
+    """
     spec, graphs = bundle.manifest.cache, bundle.manifest.graphs
     if spec is None:
         raise BundleError(f"{bundle.directory} has no cache: it is no text-generation bundle")
     length = min(max_length or spec.max_length, spec.max_length)
     sessions = {name: open_session(bundle.graph(name), provider, threads, spinning) for name in graphs}
     best = open_candidates(bundle, provider)
-    if spec.cross:
-        return Seq2SeqRunner(sessions, graphs, spec, slots, length, best)
     if spec.kind == "slots":
-        return SlotRunner(sessions["model"], graphs["model"], spec, slots, length, best)
+        decoder = "decoder" if spec.cross else "model"
+        device = slot_device(sessions[decoder], device_memory)
+        if spec.cross:
+            return Seq2SeqRunner(sessions, graphs, spec, slots, length, best, device)
+        return SlotRunner(sessions[decoder], graphs[decoder], spec, slots, length, best, device)
     if spec.kind == "states":
         return StateRunner(sessions, graphs, spec, slots, length)
     raise BundleError(f"{bundle.directory}: unknown kind of cache {spec.kind!r}")
+
+
+def slot_device(session: ort.InferenceSession, wanted: bool | None) -> str | None:
+    """The device whose memory holds a decoder's keys and values, None for the host's."""
+    device = memory_device(session, f"{KEYS}.0.key")
+    return device if wanted or (wanted is None and device != "cpu") else None
 
 
 def open_candidates(bundle: Bundle, provider: str) -> CandidateGraph | None:

@@ -14,76 +14,14 @@ import numpy as np
 import onnxruntime as ort
 
 from runtime.bundle import CacheSpec, GraphSpec
-from runtime.errors import CapacityError, InputError
-from runtime.generation.candidates import CandidateGraph, Candidates
-from runtime.generation.decode_binding import DecodeBinding, bind_array
+from runtime.errors import InputError
+from runtime.generation.candidates import CandidateGraph, Step
+from runtime.generation.decode_binding import DecodeBinding
+from runtime.generation.slot_cache import CrossMemory
 from runtime.generation.slots import SlotRunner
 from runtime.generation.statistics import Memory
 
-ROUND = 64
-
-
-class CrossMemory:
-    """Cross-attention keys and values `[slots, heads, length, head_dim]` by graph input name, and their mask.
-
-    Zeros, not garbage, beyond a source's length: the mask takes a weight of zero there, and zero times NaN is NaN.
-    """
-
-    def __init__(self, spec: CacheSpec) -> None:
-        self.dtype = np.dtype(spec.dtype)
-        self.layers = spec.cross
-        self.slots = 0
-        self.length = 0
-        self.buffers: dict[str, np.ndarray] = {}
-        self.mask = np.zeros((0, 0), np.int64)
-
-    def ensure(self, slots: int, length: int) -> bool:
-        """Grow to at least `slots` rows of `length` positions, keeping what is there; says whether buffers moved."""
-        if slots <= self.slots and length <= self.length:
-            return False
-        slots, length = max(slots, self.slots), max(-(-length // ROUND) * ROUND, self.length)
-        for layer, (heads, head_dim) in enumerate(self.layers):
-            for part in ("key", "value"):
-                name = f"cross_key_values.{layer}.{part}"
-                self.buffers[name] = grown(self.buffers.get(name), (slots, heads, length, head_dim), self.dtype)
-        self.mask = grown(self.mask, (slots, length), self.mask.dtype)
-        self.slots, self.length = slots, length
-        return True
-
-    def fill(self, slot: int, outputs: Mapping[str, np.ndarray], mask: np.ndarray) -> None:
-        """Keep what the encoder gave for one source: arrays `[1, heads, n, head_dim]`, mask `[n]`."""
-        count = len(mask)
-        for name, buffer in self.buffers.items():
-            buffer[slot, :, :count] = outputs[name][0]
-            buffer[slot, :, count:] = 0
-        self.mask[slot, :count], self.mask[slot, count:] = mask, 0
-
-    def copy(self, source: int, target: int) -> None:
-        """Slot `target` reads the same source as `source`."""
-        for buffer in self.buffers.values():
-            buffer[target] = buffer[source]
-        self.mask[target] = self.mask[source]
-
-    def swap(self, one: int, other: int) -> None:
-        """Exchange the sources of two slots."""
-        for buffer in [*self.buffers.values(), self.mask]:
-            buffer[[one, other]] = buffer[[other, one]]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the memory as it is now."""
-        return sum(buffer.nbytes for buffer in self.buffers.values()) + self.mask.nbytes
-
-
-def grown(old: np.ndarray | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-    """Zeros of `shape` with `old` in their corner."""
-    try:
-        new = np.zeros(shape, dtype)
-    except MemoryError as error:
-        raise CapacityError(f"no memory for cross-attention of {shape}: shorter sources or fewer slots") from error
-    if old is not None:
-        new[tuple(slice(size) for size in old.shape)] = old
-    return new
+Values = dict[str, np.ndarray | ort.OrtValue]
 
 
 class Seq2SeqRunner(SlotRunner):
@@ -99,11 +37,12 @@ class Seq2SeqRunner(SlotRunner):
         slots: int,
         max_length: int,
         best: CandidateGraph | None = None,
+        device: str | None = None,
     ) -> None:
-        super().__init__(sessions["decoder"], graphs["decoder"], spec, slots, max_length, best)
+        super().__init__(sessions["decoder"], graphs["decoder"], spec, slots, max_length, best, device)
         self.encoder = sessions["encoder"]
         self.encoder_graph = graphs["encoder"]
-        self.cross = CrossMemory(spec)
+        self.cross = CrossMemory(spec, device)
         self.lockstep = spec.lockstep
         self.context = spec.max_length
 
@@ -116,18 +55,19 @@ class Seq2SeqRunner(SlotRunner):
     def encode(self, slot: int, source: Mapping[str, np.ndarray]) -> None:
         """Run the encoder on one source (`[1, n]` arrays by input name), and keep its cross-attention in `slot`."""
         feeds = {spec.name: source[spec.name] for spec in self.encoder_graph.inputs}
-        names = [spec.name for spec in self.encoder_graph.outputs]
-        outputs = dict(zip(names, self._run_encoder(names, feeds), strict=True))
-        length = outputs[names[0]].shape[2]
+        outputs = self._run_encoder(feeds)
+        first = outputs[self.encoder_graph.outputs[0].name]
+        length = (first.shape if isinstance(first, np.ndarray) else first.shape())[2]
         mask = source["attention_mask"][0] if "attention_mask" in source else np.ones(length, np.int64)
         if self.cross.ensure(max(self.cross.slots, slot + 1), length):
             self._decode_bindings.clear()
         self.cross.fill(slot, outputs, mask)
 
-    def _run_encoder(self, names: list[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+    def _run_encoder(self, feeds: dict[str, np.ndarray]) -> Values:
         """The encoder's outputs. Raises `InputError` for a text with more tokens than it has positions."""
+        names = [spec.name for spec in self.encoder_graph.outputs]
         try:
-            outputs: list[np.ndarray] = self.encoder.run(names, feeds)
+            outputs = self.encoder.run(names, feeds) if self.device is None else self._encode_there(names, feeds)
         except Exception as error:  # ONNX Runtime's: a table of positions that ends, or is added to more of them
             length = feeds["input_ids"].shape[1] if "input_ids" in feeds else 0
             if length <= self.context:
@@ -135,32 +75,40 @@ class Seq2SeqRunner(SlotRunner):
             raise InputError(
                 f"the text has {length} tokens, this model reads {self.context}: shorten it, or pass truncation=True"
             ) from error
+        return dict(zip(names, outputs, strict=True))
+
+    def _encode_there(self, names: list[str], feeds: dict[str, np.ndarray]) -> list[ort.OrtValue]:
+        """The encoder's outputs, left on the device."""
+        binding = self.encoder.io_binding()
+        for name, array in feeds.items():
+            binding.bind_cpu_input(name, np.ascontiguousarray(array))
+        for name in names:
+            binding.bind_output(name, self.device)
+        self.encoder.run_with_iobinding(binding)
+        outputs: list[ort.OrtValue] = binding.get_outputs()
         return outputs
 
-    def prefill_together(self, first_slot: int, prompts: Sequence[np.ndarray]) -> np.ndarray:
+    def prefill_together(self, first_slot: int, prompts: Sequence[np.ndarray], best: bool = False) -> Step:
         """As in `SlotRunner`; prompts of different lengths one by one where rows step together."""
         if self.lockstep and len({len(prompt) for prompt in prompts}) > 1:
-            return np.stack([self.prefill(first_slot + row, prompt) for row, prompt in enumerate(prompts)])
-        return super().prefill_together(first_slot, prompts)
+            return self.prefill_each(range(first_slot, first_slot + len(prompts)), prompts, best)
+        return super().prefill_together(first_slot, prompts, best)
 
-    def decode(self, tokens: Sequence[int] | np.ndarray) -> np.ndarray:
-        """One token `[rows]` for each of the first slots; returns logits `[rows, vocab]`, valid until the next run.
+    def decode(self, tokens: Sequence[int] | np.ndarray, best: bool = False) -> Step:
+        """One token `[rows]` for each of the first slots; returns the logits of each, valid until the next run.
 
         Where rows step together, neighbours of equal length share a run.
         """
         if self._steps_together(len(tokens)):
-            return super().decode(tokens)
-        ids, lengths, parts = np.asarray(tokens, np.int64), self.lengths[: len(tokens)].copy(), []
+            return super().decode(tokens, best)
+        ids, lengths = np.asarray(tokens, np.int64), self.lengths[: len(tokens)].copy()
+        logits = self.logits_for(len(tokens), best)
         for begin, end in equal_runs(lengths):
             zeros = np.zeros((end - begin, 1), np.int64)
-            parts.append(self._run(begin, end, ids[begin:end, None], lengths[begin:end], zeros)[:, 0])
+            self._run(begin, end, ids[begin:end, None], lengths[begin:end], zeros, logits, begin)
         for row, token in enumerate(ids.tolist()):
             self.cells.take(row, token)
-        return np.concatenate(parts)
-
-    def decode_candidates(self, tokens: Sequence[int] | np.ndarray) -> Candidates | np.ndarray:
-        """As in `SlotRunner`; all logits where rows cannot share a run."""
-        return super().decode_candidates(tokens) if self._steps_together(len(tokens)) else self.decode(tokens)
+        return logits.step(len(tokens))
 
     def _steps_together(self, rows: int) -> bool:
         lengths = self.lengths[:rows]
@@ -168,7 +116,7 @@ class Seq2SeqRunner(SlotRunner):
 
     def _decode_binding(self, rows: int, best: bool = False) -> DecodeBinding:
         binding = super()._decode_binding(rows, best)
-        if "decoder_attention_mask" in self._inputs:  # as long as the text, so it cannot be bound once
+        if "decoder_attention_mask" in self.inputs:  # as long as the text, so it cannot be bound once
             total = int(self.lengths[:rows].max()) + 1
             binding.binding.bind_cpu_input("decoder_attention_mask", np.ones((rows, total), np.int64))
         return binding
@@ -187,12 +135,15 @@ class Seq2SeqRunner(SlotRunner):
         super().swap(one, other)
         self.cross.swap(one, other)
 
-    def _bind_cache(self, binding: Any, begin: int, end: int, total: int | None = None) -> None:
-        super()._bind_cache(binding, begin, end)
-        for name, buffer in self.cross.buffers.items():
-            bind_array(binding.bind_input, name, buffer[begin:end])
-        bind_array(binding.bind_input, "encoder_attention_mask", self.cross.mask[begin:end])
-        if "decoder_attention_mask" in self._inputs and total is not None:
+    def host_inputs(self, begin: int, end: int) -> dict[str, np.ndarray]:
+        """How much of each source is real."""
+        return {"encoder_attention_mask": self.cross.mask[begin:end]}
+
+    def bind_memory(self, binding: Any, begin: int, end: int, total: int | None = None) -> None:
+        """As in `SlotRunner`, and the sources'."""
+        super().bind_memory(binding, begin, end)
+        self.cross.bind(binding, begin, end)
+        if "decoder_attention_mask" in self.inputs and total is not None:
             binding.bind_cpu_input("decoder_attention_mask", np.ones((end - begin, total), np.int64))
 
 

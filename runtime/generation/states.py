@@ -14,6 +14,7 @@ import onnxruntime as ort
 
 from runtime.bundle import CacheSpec, GraphSpec
 from runtime.errors import CapacityError
+from runtime.generation.device_memory import device_name
 from runtime.generation.statistics import Memory
 
 
@@ -48,6 +49,7 @@ class StateRunner:
         self.sessions = sessions
         self.graphs = graphs
         self.spec = spec
+        self.devices = {name: output_devices(session) for name, session in sessions.items()}
         self.slots = slots
         self.max_length = max_length
         self.rows = [Row() for _ in range(slots)]
@@ -59,37 +61,38 @@ class StateRunner:
         if slots > self.slots or length > self.max_length:
             raise CapacityError(f"{slots} rows of {length} tokens are more than {self.slots} of {self.max_length}")
 
-    def prefill(self, slot: int, input_ids: np.ndarray, start: int = 0) -> np.ndarray:
-        """Run a prompt `[tokens]` from nothing, or from what the row holds with `start`; returns logits `[vocab]`.
+    def prefill(self, slot: int, input_ids: np.ndarray, start: int = 0, best: bool = False) -> np.ndarray:
+        """Run a prompt `[tokens]` from nothing, or from what the row holds with `start`; returns logits `[1, vocab]`.
 
-        Goes token by token where there is no prefill graph, and for a continuation.
+        Goes token by token where there is no prefill graph, and for a continuation. best: has no effect, here and in
+        what follows: these graphs give all logits, of the last token alone.
         """
         if start == 0:
             self.rows[slot] = Row(self._initial_states(), source=self.rows[slot].source)
             if "prefill" in self.sessions:
                 self.rows[slot].length = len(input_ids)
-                return self._run("prefill", self.rows[slot], input_ids, 0)
+                return self._run("prefill", self.rows[slot], input_ids, 0)[None]
         for token in input_ids:
             logits = self._step(slot, int(token))
-        return logits
+        return logits[None]
 
-    def prefill_together(self, first_slot: int, prompts: Sequence[np.ndarray]) -> np.ndarray:
+    def prefill_each(self, slots: Sequence[int], prompts: Sequence[np.ndarray], best: bool = False) -> np.ndarray:
         """One prompt after the other; returns logits `[prompts, vocab]`."""
-        return np.stack([self.prefill(first_slot + row, prompt) for row, prompt in enumerate(prompts)])
+        return np.concatenate([self.prefill(slot, prompt) for slot, prompt in zip(slots, prompts, strict=True)])
 
-    def decode(self, tokens: Sequence[int] | np.ndarray) -> np.ndarray:
+    def prefill_together(self, first_slot: int, prompts: Sequence[np.ndarray], best: bool = False) -> np.ndarray:
+        """As `prefill_each`, in neighbouring rows."""
+        return self.prefill_each(range(first_slot, first_slot + len(prompts)), prompts)
+
+    def decode(self, tokens: Sequence[int] | np.ndarray, best: bool = False) -> np.ndarray:
         """One token `[rows]` for each of the first rows; returns logits `[rows, vocab]`."""
         return np.stack([self._step(slot, int(token)) for slot, token in enumerate(tokens)])
-
-    def decode_candidates(self, tokens: Sequence[int] | np.ndarray) -> np.ndarray:
-        """As `decode`: these graphs give all logits."""
-        return self.decode(tokens)
 
     def score(self, input_ids: np.ndarray, positions: np.ndarray | None = None) -> np.ndarray:
         """Logits `[positions, vocab]` of one text through row 0, token by token: at every position, or those given."""
         wanted = set(range(len(input_ids)) if positions is None else positions.tolist())
         first = self.prefill(0, input_ids[:1])
-        rows = [first] if 0 in wanted else []
+        rows = [first[0]] if 0 in wanted else []
         for place, token in enumerate(input_ids[1:], 1):
             logits = self._step(0, int(token))
             if place in wanted:
@@ -124,7 +127,7 @@ class StateRunner:
         """States cannot go back."""
         raise TypeError("a state model's rows cannot be rewound")
 
-    def extend(self, slot: int, tokens: np.ndarray) -> np.ndarray:
+    def extend(self, slot: int, tokens: np.ndarray, best: bool = False) -> np.ndarray:
         """Append tokens `[n]` to a row, one by one; returns the logits after each, `[n, vocab]`."""
         return np.stack([self._step(slot, int(token)) for token in tokens])
 
@@ -154,17 +157,23 @@ class StateRunner:
         binding = session.io_binding()
         known = {**token_inputs(input_ids, past), **row.source}
         for spec in graph.inputs:
-            if spec.name in row.states:  # device memory stays where the last step left it
+            if spec.name in row.states:  # still where the last step left it
                 binding.bind_ortvalue_input(spec.name, row.states[spec.name])
             else:
                 binding.bind_cpu_input(spec.name, known[spec.name])
         for spec in graph.outputs:
-            binding.bind_output(spec.name, "cpu")
+            binding.bind_output(spec.name, "cpu" if spec.name == "logits" else self.devices[name][spec.name])
         session.run_with_iobinding(binding)
         outputs = dict(zip((spec.name for spec in graph.outputs), binding.get_outputs(), strict=True))
         row.states = {target: outputs[source] for target, source in self.spec.state_names.items()}
         logits: np.ndarray = outputs["logits"].numpy()[0, -1].astype(np.float32)
         return logits
+
+
+def output_devices(session: ort.InferenceSession) -> dict[str, str]:
+    """Where each output of a session arises; states that stay there do not cross to the host in every step."""
+    names = [item.name for item in session.get_outputs()]
+    return dict(zip(names, map(device_name, session.get_output_memory_infos()), strict=True))
 
 
 def token_inputs(input_ids: np.ndarray, past: int) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ from runtime.generation.config import resolve
 from runtime.generation.model import DEFAULT_SLOTS, LanguageModel, as_ids, open_runner
 from runtime.images import ImageProcessor, load_image
 from runtime.pipelines.base import Pipeline
+from runtime.pipelines.raw_text import raw_decoder
 from runtime.pipelines.text2text_generation import start_token
 from runtime.pipelines.token_logprobs import logprob_extras, logprobs_of
 from runtime.pipelines.vision import refuse_unknown
@@ -63,6 +64,7 @@ class ImageToTextPipeline(Pipeline):
             raise BundleError(f"{self.bundle.directory} has no image steps in its manifest: export it again")
         self.processor = ImageProcessor(self.manifest.image)
         self.tokenizer = Tokenizer.from_bundle(self.bundle)
+        self._decode_raw = raw_decoder(self.tokenizer)
         self.model = LanguageModel(open_runner(self.bundle, self.provider, self.threads, self._slots, None))
 
     def _sanitize_parameters(
@@ -96,6 +98,3 @@ class ImageToTextPipeline(Pipeline):
     def _prompt_ids(self, prompt: str) -> Any:
         """int64 `[tokens]`, without special tokens: the start token comes before them, and nothing behind."""
         return as_ids(self.tokenizer(prompt, add_special_tokens=False)["input_ids"])
-
-    def _decode_raw(self, ids: list[int]) -> str:
-        return self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)

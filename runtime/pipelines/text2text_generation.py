@@ -14,6 +14,7 @@ from runtime.errors import InputError
 from runtime.generation.config import GenerationConfig, resolve
 from runtime.generation.model import DEFAULT_SLOTS, LanguageModel, as_ids, open_runner
 from runtime.pipelines.base import Pipeline
+from runtime.pipelines.raw_text import raw_decoder
 from runtime.pipelines.token_logprobs import logprob_extras, logprobs_of
 from runtime.tokenizer import Tokenizer
 
@@ -90,6 +91,7 @@ class Text2TextGenerationPipeline(Pipeline):
 
     def _load(self) -> None:
         self.tokenizer = Tokenizer.from_bundle(self.bundle)
+        self._decode_raw = raw_decoder(self.tokenizer)
         tasks = self.manifest.postprocess.get("tasks", {})
         chosen = tasks.get(self.task) or tasks.get(ANY_PAIR) or {}
         self.generation = chosen.get("generation", self.manifest.generation)
@@ -127,9 +129,6 @@ class Text2TextGenerationPipeline(Pipeline):
         start = as_ids([start_token(config)])
         groups = self.model.generate([start] * len(items), config, self._decode_raw, items)
         return [{"output_ids": [one.ids for one in group], **logprobs_of(group, config)} for group in groups]
-
-    def _decode_raw(self, ids: list[int]) -> str:
-        return self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
 
 def start_token(config: GenerationConfig) -> int:

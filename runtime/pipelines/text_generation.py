@@ -20,6 +20,7 @@ from runtime.generation.model import DEFAULT_SLOTS, LanguageModel, as_ids, open_
 from runtime.generation.stream import TextStream
 from runtime.pipelines.base import Pipeline, check_tokenizer_arguments
 from runtime.pipelines.chat import Chat, as_chat, find_chats
+from runtime.pipelines.raw_text import raw_decoder
 from runtime.pipelines.token_logprobs import logprob_extras, logprobs_of
 from runtime.tokenizer import DecodeStream, Tokenizer
 
@@ -138,6 +139,7 @@ class TextGenerationPipeline(Pipeline):
 
     def _load(self) -> None:
         self.tokenizer = Tokenizer.from_bundle(self.bundle)
+        self._decode_raw = raw_decoder(self.tokenizer)
         self.model = LanguageModel(
             open_runner(self.bundle, self.provider, self.threads, self._slots, self._max_length_limit, self._spinning)
         )
@@ -248,9 +250,6 @@ class TextGenerationPipeline(Pipeline):
         if keep <= 0:
             raise InputError(f"{new_tokens} new tokens leave no room for a prompt in a context of {limit}")
         return ids[-keep:]
-
-    def _decode_raw(self, ids: list[int]) -> str:
-        return self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
 
 def given(arguments: dict[str, Any]) -> dict[str, Any]:

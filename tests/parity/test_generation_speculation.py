@@ -17,6 +17,7 @@ from transformers.generation.candidate_generator import PromptLookupCandidateGen
 from runtime import pipeline
 from runtime.errors import InputError
 from runtime.generation.lookup import PromptLookup
+from tests.device import MEMORIES, move_to_device
 
 CODE = "import os\nimport sys\n\nimport os\nimport sys\n\nimport"
 TEXTS = [CODE, "The with statement is used to wrap the execution of a block. The with statement is", "a", "naïve 你好"]
@@ -42,10 +43,10 @@ def test_candidates(ids: list[int], count: int, ngram: int, ends: list[int], roo
     assert found == expected[:room]
 
 
-@pytest.fixture(scope="module")
-def pipe(causal_lm_bundle: Path) -> Iterator[Any]:
+@pytest.fixture(scope="module", params=MEMORIES)
+def pipe(causal_lm_bundle: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
     made = pipeline("text-generation", causal_lm_bundle, slots=4)
-    yield made
+    yield move_to_device(made) if request.param == "device" else made
     made.close()
 
 

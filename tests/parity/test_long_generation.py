@@ -12,8 +12,9 @@ from transformers import AutoModelForCausalLM
 
 from runtime.bundle import open_bundle
 from runtime.generation.config import resolve
-from runtime.generation.model import LanguageModel, open_runner
+from runtime.generation.model import LanguageModel
 from tests.checkpoints.builders import tiny
+from tests.device import MEMORIES, open_model
 
 WINDOW = 64
 CONTEXT = 10_200
@@ -57,9 +58,10 @@ def greedy(model: LanguageModel, ids: np.ndarray, count: int) -> Any:
     return model.request(ids, resolve({}, max_new_tokens=count, eos_token_id=-1))
 
 
-def test_ten_thousand_tokens_beside_others(bundle: Any, reference: Any) -> None:
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_ten_thousand_tokens_beside_others(bundle: Any, reference: Any, memory: str) -> None:
     """Read in chunks while a short one decodes, a token in every step; then continued from its slot."""
-    model = LanguageModel(open_runner(bundle, "cpu", 1, 3, None))
+    model = open_model(memory, bundle, 3)
     long = prompt(10_000)
     short = model.engine.submit(greedy(model, prompt(5), 40))
     model.engine.step()
@@ -82,9 +84,10 @@ def test_ten_thousand_tokens_beside_others(bundle: Any, reference: Any) -> None:
     assert again.tokens == reference(again.prompt_ids, 5)
 
 
-def test_far_beyond_the_window(bundle: Any, reference: Any) -> None:
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_far_beyond_the_window(bundle: Any, reference: Any, memory: str) -> None:
     """Rows inside, at the edge of and beyond the window, in one batch; reused prefixes and guesses among them."""
-    model = LanguageModel(open_runner(bundle, "cpu", 1, 4, None))
+    model = open_model(memory, bundle, 4)
     prompts = [prompt(length) for length in (1, WINDOW - 5, WINDOW, 3 * WINDOW)]
     sequences = [greedy(model, ids, 3 * WINDOW) for ids in prompts]
     model.engine.run(sequences)

@@ -17,6 +17,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from runtime import pipeline
 from runtime.errors import InputError
 from tests.checkpoints.seq2seq import ROWS, tiny_seq2seq
+from tests.device import MEMORIES, move_to_device
 
 EVERY_RUN = ("bart", "t5", "mbart")
 ALL = bool(os.environ.get("ONWARD_ALL_ARCHITECTURES"))
@@ -63,9 +64,12 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.mark.parametrize("name", architectures())
-def test_greedy_and_beams_equal_generate(name: str, exported: Any) -> None:
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_greedy_and_beams_equal_generate(name: str, exported: Any, memory: str) -> None:
     one = exported(name)
     pipe = pipeline("text2text-generation", one.bundle)
+    if memory == "device":
+        move_to_device(pipe)
     early = {"num_beams": 3, "length_penalty": 2.0, "early_stopping": True}
     for options in ({"num_beams": 1}, {"num_beams": 4}, early):
         options = {**options, "do_sample": False, "max_new_tokens": 14}
@@ -74,8 +78,11 @@ def test_greedy_and_beams_equal_generate(name: str, exported: Any) -> None:
 
 
 @pytest.mark.parametrize("name", EVERY_RUN[:2])
-def test_sources_of_different_lengths_share_a_batch(name: str, exported: Any) -> None:
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_sources_of_different_lengths_share_a_batch(name: str, exported: Any, memory: str) -> None:
     pipe = pipeline("text2text-generation", exported(name).bundle)
+    if memory == "device":
+        move_to_device(pipe)
     options = {"num_beams": 1, "max_new_tokens": 12}
     alone = [pipe(text, **options)[0] for text in TEXTS * 4]
     assert pipe(TEXTS * 4, batch_size=5, **options) == alone
@@ -153,13 +160,18 @@ def test_bad_input(exported: Any) -> None:
 
 
 @pytest.mark.parametrize("name", EVERY_RUN[:2])
-def test_beams_of_several_sources_share_runs(name: str, exported: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_beams_of_several_sources_share_runs(
+    name: str, exported: Any, monkeypatch: pytest.MonkeyPatch, memory: str
+) -> None:
     """Two sources of 4 beams are 8 rows; each answer as `generate()` gives it, whatever else is in the run."""
     one = exported(name)
     pipe = pipeline("text2text-generation", one.bundle)
+    if memory == "device":
+        move_to_device(pipe)
     runner, rows = pipe.model.runner, []
     decode = runner.decode
-    monkeypatch.setattr(runner, "decode", lambda tokens: rows.append(len(tokens)) or decode(tokens))
+    monkeypatch.setattr(runner, "decode", lambda tokens, best=False: rows.append(len(tokens)) or decode(tokens, best))
     options = {
         "num_beams": 4,
         "num_return_sequences": 2,

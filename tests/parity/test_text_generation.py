@@ -17,6 +17,7 @@ from transformers.pipelines.text_generation import ReturnType
 
 from runtime import pipeline
 from runtime.errors import InputError
+from tests.device import MEMORIES, move_to_device
 
 TASK = "text-generation"
 WORDS = "The with statement is used to wrap the execution of a block with methods defined by a context manager. "
@@ -48,6 +49,14 @@ CHATS = {"question": [QUESTION], "system": [SYSTEM, QUESTION], "prefill": [QUEST
 def ours(causal_lm_bundle: Path) -> Iterator[Any]:
     pipe = pipeline(TASK, causal_lm_bundle)
     yield pipe
+    pipe.close()
+
+
+@pytest.fixture(scope="module", params=MEMORIES)
+def anywhere(causal_lm_bundle: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """With keys and values in either kind of memory."""
+    pipe = pipeline(TASK, causal_lm_bundle)
+    yield move_to_device(pipe) if request.param == "device" else pipe
     pipe.close()
 
 
@@ -130,17 +139,17 @@ OPTIONS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_greedy_and_beams(ours: Any, theirs: Any, options: dict[str, Any]) -> None:
+def test_greedy_and_beams(anywhere: Any, theirs: Any, options: dict[str, Any]) -> None:
     """A sentence, code and a long prompt, under every parameter."""
     options = {**(GREEDY if "max_length" not in options else {"do_sample": False}), **options}
     for prompt in (PROMPTS["code"], SENTENCE, LONG):
-        assert ours(prompt, **options) == theirs(prompt, **options)
+        assert anywhere(prompt, **options) == theirs(prompt, **options)
 
 
 @pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS)
-def test_every_prompt_to_the_end_of_the_context(ours: Any, theirs: Any, prompt: str) -> None:
+def test_every_prompt_to_the_end_of_the_context(anywhere: Any, theirs: Any, prompt: str) -> None:
     options = {"do_sample": False, "max_length": 256}
-    assert ours(prompt, **options) == theirs(prompt, **options)
+    assert anywhere(prompt, **options) == theirs(prompt, **options)
 
 
 def test_an_empty_prompt_starts_with_the_bos_token(ours: Any, theirs: Any) -> None:
@@ -148,7 +157,7 @@ def test_an_empty_prompt_starts_with_the_bos_token(ours: Any, theirs: Any) -> No
         assert ours("", **GREEDY, **options) == theirs("", **GREEDY, **options)
 
 
-def test_beams_that_end_early_come_without_padding(ours: Any, theirs: Any) -> None:
+def test_beams_that_end_early_come_without_padding(anywhere: Any, theirs: Any) -> None:
     """HF fills the shorter of several sequences with the pad token; without it they are the same."""
     options = {
         **GREEDY,
@@ -157,7 +166,7 @@ def test_beams_that_end_early_come_without_padding(ours: Any, theirs: Any) -> No
         "eos_token_id": [COMMA, THE, PERIOD],
         "return_tensors": True,
     }
-    found = [record["generated_token_ids"] for record in ours(SENTENCE, **options)]
+    found = [record["generated_token_ids"] for record in anywhere(SENTENCE, **options)]
     expected = [record["generated_token_ids"] for record in theirs(SENTENCE, **options)]
     assert len({len(ids) for ids in found}) > 1, "the beams should end at different lengths"
     for ids, padded in zip(found, expected, strict=True):
@@ -176,12 +185,12 @@ def test_lists(ours: Any, theirs: Any) -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 50])
-def test_batches_of_very_different_lengths(ours: Any, theirs: Any, batch_size: int) -> None:
+def test_batches_of_very_different_lengths(anywhere: Any, theirs: Any, batch_size: int) -> None:
     """Prompts of 1 to 150 tokens share steps, and each gets what it gets alone."""
     prompts = [*PROMPTS.values(), "", LONG[:200], "the"]
-    found = ours(prompts, batch_size=batch_size, **GREEDY)
+    found = anywhere(prompts, batch_size=batch_size, **GREEDY)
     assert found == theirs(prompts, **GREEDY)
-    assert ours(prompts, batch_size=batch_size, num_beams=2, **GREEDY) == theirs(prompts, num_beams=2, **GREEDY)
+    assert anywhere(prompts, batch_size=batch_size, num_beams=2, **GREEDY) == theirs(prompts, num_beams=2, **GREEDY)
 
 
 def test_hf_in_batches_answers_the_same(ours: Any, theirs: Any) -> None:
@@ -309,9 +318,9 @@ def test_what_is_refused(ours: Any, inputs: Any, options: dict[str, Any], messag
     assert len(ours("a", **GREEDY)) == 1
 
 
-def test_a_sequence_ends_at_the_context(ours: Any) -> None:
+def test_a_sequence_ends_at_the_context(anywhere: Any) -> None:
     """Where HF runs out of positions."""
-    outputs = ours.forward(ours.preprocess(LONG), do_sample=False, max_new_tokens=1000, eos_token_id=-1)
+    outputs = anywhere.forward(anywhere.preprocess(LONG), do_sample=False, max_new_tokens=1000, eos_token_id=-1)
     assert len(outputs["generated_sequence"][0]) == 256
     assert outputs["finish_reasons"] == ["length"]
 
@@ -332,24 +341,24 @@ def test_the_default_samples(ours: Any) -> None:
     assert len({ours(SENTENCE, max_new_tokens=16)[0]["generated_text"] for _ in range(5)}) > 1
 
 
-def test_seeds(ours: Any) -> None:
-    first = tokens(ours, [SENTENCE], seed=1)
-    assert tokens(ours, [SENTENCE], seed=1) == first
-    others = {str(tokens(ours, [SENTENCE], seed=seed)) for seed in range(2, 8)}
+def test_seeds(anywhere: Any) -> None:
+    first = tokens(anywhere, [SENTENCE], seed=1)
+    assert tokens(anywhere, [SENTENCE], seed=1) == first
+    others = {str(tokens(anywhere, [SENTENCE], seed=seed)) for seed in range(2, 8)}
     assert len(others) == 6 and str(first) not in others
 
 
 @pytest.mark.parametrize("options", [{}, {"num_return_sequences": 3}, {"num_beams": 2}], ids=str)
-def test_rows_do_not_depend_on_the_batch(ours: Any, options: dict[str, Any]) -> None:
+def test_rows_do_not_depend_on_the_batch(anywhere: Any, options: dict[str, Any]) -> None:
     """The same seed gives a prompt the same tokens alone, in a batch, and in another place of it."""
     prompts = [*PROMPTS.values()]
-    together = tokens(ours, prompts, seed=3, batch_size=5, **options)
-    assert together == [tokens(ours, [prompt], seed=3, **options)[0] for prompt in prompts]
-    assert tokens(ours, prompts[::-1], seed=3, batch_size=2, **options) == together[::-1]
+    together = tokens(anywhere, prompts, seed=3, batch_size=5, **options)
+    assert together == [tokens(anywhere, [prompt], seed=3, **options)[0] for prompt in prompts]
+    assert tokens(anywhere, prompts[::-1], seed=3, batch_size=2, **options) == together[::-1]
 
 
-def test_returned_sequences_differ(ours: Any) -> None:
-    answers = tokens(ours, [SENTENCE], seed=5, num_return_sequences=6, temperature=1.5)[0]
+def test_returned_sequences_differ(anywhere: Any) -> None:
+    answers = tokens(anywhere, [SENTENCE], seed=5, num_return_sequences=6, temperature=1.5)[0]
     assert len({str(ids) for ids in answers}) == 6
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from runtime import pipeline
 from runtime.errors import InputError
+from tests.device import MEMORIES, move_to_device
 
 TASK = "text-generation"
 SLOTS = 4
@@ -26,10 +27,10 @@ ENDLESS: dict[str, Any] = {"do_sample": False, "max_new_tokens": 240, "eos_token
 PATIENCE = 60  # seconds to wait for a thread before a test fails
 
 
-@pytest.fixture(scope="module")
-def pipe(causal_lm_bundle: Path) -> Iterator[Any]:
+@pytest.fixture(scope="module", params=MEMORIES)
+def pipe(causal_lm_bundle: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
     made = pipeline(TASK, causal_lm_bundle, slots=SLOTS)
-    yield made
+    yield move_to_device(made) if request.param == "device" else made
     made.close()
 
 

@@ -14,13 +14,14 @@ from runtime import Cancellation
 from runtime.bundle import open_bundle
 from runtime.errors import CancelledError, CapacityError, InputError
 from runtime.generation.config import resolve
-from runtime.generation.model import LanguageModel, open_runner
+from runtime.generation.model import LanguageModel
+from tests.device import MEMORIES, open_model
 
 
-@pytest.fixture(scope="module")
-def make(causal_lm_bundle: Path) -> Callable[[int], LanguageModel]:
+@pytest.fixture(scope="module", params=MEMORIES)
+def make(causal_lm_bundle: Path, request: pytest.FixtureRequest) -> Callable[[int], LanguageModel]:
     bundle = open_bundle(causal_lm_bundle, verify=False)
-    return lambda slots: LanguageModel(open_runner(bundle, "cpu", 1, slots, None))
+    return lambda slots: open_model(request.param, bundle, slots)
 
 
 def prompt(length: int, seed: int = 0) -> np.ndarray:
@@ -59,7 +60,9 @@ def test_runs_are_shared(make: Callable[[int], LanguageModel], monkeypatch: pyte
     """Two prompts with four beams each are eight rows."""
     model, rows = make(8), []
     decode = model.runner.decode
-    monkeypatch.setattr(model.runner, "decode", lambda tokens: rows.append(len(tokens)) or decode(tokens))
+    monkeypatch.setattr(
+        model.runner, "decode", lambda tokens, best=False: rows.append(len(tokens)) or decode(tokens, best)
+    )
     model.generate([prompt(9), prompt(9, 1), prompt(9, 2)], resolve({}, num_beams=4, max_new_tokens=6))
     assert rows == [8] * 5 + [4] * 5
 
@@ -68,7 +71,9 @@ def test_searches_are_counted(make: Callable[[int], LanguageModel], monkeypatch:
     model, active = make(8), []
     decode = model.runner.decode
     monkeypatch.setattr(
-        model.runner, "decode", lambda tokens: active.append(model.engine.statistics().active) or decode(tokens)
+        model.runner,
+        "decode",
+        lambda tokens, best=False: active.append(model.engine.statistics().active) or decode(tokens, best),
     )
     config = resolve({}, num_beams=4, num_return_sequences=2, max_new_tokens=6)
     found = model.generate([prompt(9), prompt(5)], config)
@@ -121,11 +126,11 @@ def test_a_cancelled_call_ends_at_its_next_step(
     model, cancellation, runs = make(8), Cancellation(), []
     decode = model.runner.decode
 
-    def count(tokens: np.ndarray) -> np.ndarray:
+    def count(tokens: np.ndarray, best: bool = False) -> Any:
         runs.append(len(tokens))
         if len(runs) == 3:
             cancellation.cancel()
-        return decode(tokens)
+        return decode(tokens, best)
 
     config = resolve({}, max_new_tokens=40, eos_token_id=-1, **options)
     expected = ids_of(model.generate([prompt(5)], config))

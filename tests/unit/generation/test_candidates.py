@@ -8,14 +8,13 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import onnxruntime as ort
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.candidates import candidate_graph
 from runtime.bundle import open_bundle
-from runtime.generation.candidates import Candidates
+from runtime.generation.candidates import Candidates, DeviceLogits, take
 from runtime.generation.choice import _head
 from runtime.generation.config import resolve
 from runtime.generation.engine import Engine
@@ -23,6 +22,7 @@ from runtime.generation.logits import ROUNDING, greatest
 from runtime.generation.model import LanguageModel, open_runner
 from runtime.generation.processors import Rows
 from runtime.generation.sampling import Sampler
+from tests.device import MEMORIES, open_model
 
 VOCABULARY = 2048
 WAYS: dict[str, dict[str, Any]] = {
@@ -47,8 +47,8 @@ def bundle(causal_lm_bundle: Path) -> Any:
     return open_bundle(causal_lm_bundle, verify=False)
 
 
-def model_of(bundle: Any, candidates: bool | None) -> LanguageModel:
-    model = LanguageModel(open_runner(bundle, "cpu", 1, 3, None))
+def model_of(bundle: Any, candidates: bool | None, memory: str = "host") -> LanguageModel:
+    model = open_model(memory, bundle, 3)
     model.engine = Engine(model.runner, candidates=candidates)
     return model
 
@@ -66,13 +66,11 @@ def answers(model: LanguageModel, **options: Any) -> list[Any]:
 
 
 def counted(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Rows of each step that fetched candidates."""
-    steps: list[int] = []
-    written = model.runner.decode_candidates
-    monkeypatch.setattr(
-        model.runner, "decode_candidates", lambda tokens: (steps.append(len(tokens)), written(tokens))[1]
-    )
-    return steps
+    """Rows of each run that fetched candidates."""
+    runs: list[int] = []
+    step = DeviceLogits.step
+    monkeypatch.setattr(DeviceLogits, "step", lambda self, rows: (runs.append(rows), step(self, rows))[1])
+    return runs
 
 
 def probabilities(sequence: Any) -> list[list[float]]:
@@ -80,21 +78,25 @@ def probabilities(sequence: Any) -> list[list[float]]:
     return [[entry.logprob, *(value for _, value in entry.top)] for entry in sequence.logprobs]
 
 
+@pytest.mark.parametrize("memory", MEMORIES)
 @pytest.mark.parametrize("way", WAYS)
-def test_as_from_all_logits(bundle: Any, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
-    model = model_of(bundle, True)
+def test_as_from_all_logits(bundle: Any, monkeypatch: pytest.MonkeyPatch, way: str, memory: str) -> None:
+    model = model_of(bundle, True, memory)
     steps = counted(model, monkeypatch)
     found, expected = answers(model, **WAYS[way]), answers(model_of(bundle, False), **WAYS[way])
     assert [each.tokens for each in found] == [each.tokens for each in expected]
-    assert sum(steps) == 3 * 11  # all but each prompt's first token
+    assert sum(steps) == 3 * 12  # the prompts' too
     for one, other in zip(found, expected, strict=True):
         assert [entry.token for entry in one.logprobs] == [entry.token for entry in other.logprobs]
         assert np.allclose(probabilities(one), probabilities(other), atol=1e-4)
 
 
+@pytest.mark.parametrize("memory", MEMORIES)
 @pytest.mark.parametrize("way", NEED_ALL)
-def test_whoever_needs_all_logits_gets_them(bundle: Any, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
-    model = model_of(bundle, True)
+def test_whoever_needs_all_logits_gets_them(
+    bundle: Any, monkeypatch: pytest.MonkeyPatch, way: str, memory: str
+) -> None:
+    model = model_of(bundle, True, memory)
     steps = counted(model, monkeypatch)
     found, expected = answers(model, **NEED_ALL[way]), answers(model_of(bundle, False), **NEED_ALL[way])
     assert [each.tokens for each in found] == [each.tokens for each in expected]
@@ -109,6 +111,33 @@ def test_one_row_that_needs_all_logits_decides_for_the_step(bundle: Any, monkeyp
     sequences = [model.request(ids, config) for ids, config in zip(prompts(), (short, long, long), strict=True)]
     model.engine.run(sequences)
     assert steps == [2] * 5  # once the first one has left
+
+
+@pytest.mark.parametrize("count", [1, 63])
+def test_ties_beyond_the_candidates_fetch_all_logits(bundle: Any, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """As many equal scores as there are candidates do not say which tokens are meant; rows keep their own logits."""
+    model = model_of(bundle, True, "device")
+    runner, fetched = model.runner, []
+    runner.reserve(2, 40)
+    step: Any = runner.prefill_each([0, 1], prompts()[:2], best=True)
+    fetch = step.everything
+    tied = Candidates(step.ids, np.full_like(step.scores, 3.0), step.total, lambda: fetched.append(1) or fetch())
+    for row in range(2):
+        ids, scores = _head(take(tied, [1, 0]), row, count)
+        expected = step.logits()[1 - row]
+        assert np.array_equal(ids, greatest(expected, count, ROUNDING)) and np.array_equal(scores, expected[ids])
+    assert len(fetched) == 2
+
+
+def test_drafts_are_verified_with_candidates(bundle: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prompt lookup on a device: what is verified is the best token behind each one of the draft."""
+    model, ids = model_of(bundle, True, "device"), np.tile(prompts()[1], 3)
+    config = resolve({}, max_new_tokens=40, eos_token_id=None)
+    plain = model_of(bundle, False).generate([ids], config)[0][0].tokens
+    runs = counted(model, monkeypatch)
+    config = resolve({}, max_new_tokens=40, eos_token_id=None, prompt_lookup_num_tokens=6)
+    assert model.generate([ids], config)[0][0].tokens == plain
+    assert max(runs) > 1 and model.engine.statistics().drafted_tokens > 0
 
 
 def test_on_a_cpu_all_logits_are_read_by_default(bundle: Any) -> None:
@@ -128,7 +157,7 @@ def test_candidates_are_the_greatest_logits(bundle: Any) -> None:
     runner: Any = open_runner(bundle, "cpu", 1, 2, None)
     runner.reserve(2, 64)
     runner.prefill_together(0, prompts()[:2])
-    step: Any = runner.decode_candidates(np.array([5, 6]))
+    step: Any = runner.decode(np.array([5, 6]), best=True)
     logits = step.logits().astype(np.float64)
     expected = np.argsort(-logits, axis=-1, kind="stable")[:, :64]
     assert np.array_equal(step.ids, expected)
@@ -138,8 +167,7 @@ def test_candidates_are_the_greatest_logits(bundle: Any) -> None:
 
 def as_candidates(logits: np.ndarray, count: int = 64) -> Candidates:
     ids = np.argsort(-logits, axis=-1, kind="stable")[:, :count]
-    value = ort.OrtValue.ortvalue_from_numpy(logits[:, None])
-    return Candidates(ids, np.take_along_axis(logits, ids, 1), np.zeros(len(logits), np.float32), value)
+    return Candidates(ids, np.take_along_axis(logits, ids, 1), np.zeros(len(logits), np.float32), lambda: logits)
 
 
 @given(st.integers(0, 10_000), st.sampled_from([1, 2, 20, 63]), st.sampled_from([0.3, 0.7, 1.0, 3.7]), st.booleans())

@@ -17,6 +17,7 @@ from runtime.generation.config import resolve
 from runtime.generation.engine import Engine, little_padding
 from runtime.generation.model import LanguageModel, open_runner
 from runtime.generation.sequence import Sequence
+from tests.device import MEMORIES, open_model
 
 CONTEXT = 256
 PATIENCE = 60  # seconds to wait for a thread before a test fails
@@ -42,13 +43,13 @@ def bundle(causal_lm_bundle: Path) -> Any:
     return open_bundle(causal_lm_bundle, verify=False)
 
 
-@pytest.fixture
-def make(bundle: Any) -> Iterator[Callable[..., LanguageModel]]:
+@pytest.fixture(params=MEMORIES)
+def make(bundle: Any, request: pytest.FixtureRequest) -> Iterator[Callable[..., LanguageModel]]:
     """Makes models with runners of their own, and closes them."""
     made: list[LanguageModel] = []
 
     def make_model(slots: int = 3, max_length: int | None = None) -> LanguageModel:
-        made.append(LanguageModel(open_runner(bundle, "cpu", 1, slots, max_length)))
+        made.append(open_model(request.param, bundle, slots, max_length))
         return made[-1]
 
     yield make_model
@@ -249,7 +250,7 @@ def test_a_failing_step_ends_those_in_it(faulty: LanguageModel, alone: LanguageM
         list(sequences[0].events())
 
 
-@pytest.mark.parametrize("method", ["prefill", "reserve"])
+@pytest.mark.parametrize("method", ["prefill_each", "reserve"])
 def test_a_failing_prompt_does_not_touch_the_others(faulty: LanguageModel, alone: LanguageModel, method: str) -> None:
     case = Case(alone, prompt(5), max_new_tokens=9)
     running = start(faulty, [case])
@@ -412,7 +413,7 @@ def test_memory_is_stated_up_front(make: Callable[..., LanguageModel]) -> None:
 def test_the_thread_survives_errors(faulty: LanguageModel, alone: LanguageModel) -> None:
     case = Case(alone, prompt(5), max_new_tokens=9)
     faulty.engine.start()
-    faulty.runner.raises["prefill"] = RuntimeError("the device is lost")  # type: ignore[attr-defined]
+    faulty.runner.raises["prefill_each"] = RuntimeError("the device is lost")  # type: ignore[attr-defined]
     first = faulty.engine.submit(case.request(faulty))
     assert first.done.wait(PATIENCE) and first.finish_reason == "error"
     second = faulty.engine.submit(case.request(faulty))

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from runtime.bundle import open_bundle
 from runtime.generation.config import resolve
-from runtime.generation.model import LanguageModel, open_runner
+from runtime.generation.model import LanguageModel
 from runtime.generation.prefix import MIN_REUSE, common
 from runtime.generation.sequence import Sequence
 from runtime.generation.statistics import Statistics
+from tests.device import MEMORIES, open_model
 
 VOCAB = 2048
 
@@ -34,12 +35,12 @@ def bundle(causal_lm_bundle: Path) -> Any:
     return open_bundle(causal_lm_bundle, verify=False)
 
 
-@pytest.fixture
-def make(bundle: Any) -> Iterator[Callable[..., LanguageModel]]:
+@pytest.fixture(params=MEMORIES)
+def make(bundle: Any, request: pytest.FixtureRequest) -> Iterator[Callable[..., LanguageModel]]:
     made: list[LanguageModel] = []
 
     def make_model(slots: int = 3) -> LanguageModel:
-        made.append(LanguageModel(open_runner(bundle, "cpu", 1, slots, None)))
+        made.append(open_model(request.param, bundle, slots))
         return made[-1]
 
     yield make_model
