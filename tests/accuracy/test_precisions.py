@@ -110,7 +110,8 @@ def per_tensor(weight: np.ndarray, bits: int, size: int, symmetric: bool = True)
     blocks = fill_up(weight, size)
     scale = np.abs(blocks).max() / (2 ** (bits - 1) - 1)
     codes = np.clip(np.round(blocks / scale) + 2 ** (bits - 1), 0, 2**bits - 1).astype(np.uint8)
-    return Blocks(codes, np.full(blocks.shape[:2], scale, np.float32), None, bits, weight.shape[1])
+    zeros = None if symmetric else np.full(blocks.shape[:2], 2 ** (bits - 1), np.uint8)
+    return Blocks(codes, np.full(blocks.shape[:2], scale, np.float32), zeros, bits, weight.shape[1])
 
 
 def test_bad_quantisation_is_caught(labs: Labs, monkeypatch: pytest.MonkeyPatch) -> None:
