@@ -111,6 +111,9 @@ def images_of(sheet: Sheet, index: int) -> Any:
     return str(path)
 
 
-TEXT = Role("text", ("sentence", "content", "document", "review", "comment", "body", "premise", "sentence1", "input"))
+TEXT = Role(
+    "text",
+    ("sentence", "content", "document", "review", "comment", "comment_text", "body", "premise", "sentence1", "input"),
+)
 LABEL = Role("label", ("labels", "gold", "target", "class", "category", "sentiment", "intent"))
 IMAGE = Role("image", ("img", "picture", "path", "file", "file_name", "image_path"))

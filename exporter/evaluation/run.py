@@ -22,6 +22,7 @@ from exporter.evaluation import (
 from exporter.evaluation.base import Evaluator, Example, Sheet
 from exporter.evaluation.columns import parse_columns, resolve_columns
 from exporter.evaluation.data import read_table
+from exporter.evaluation.label_columns import join_label_columns
 from exporter.evaluation.settings import EvaluationSettings
 from exporter.loading import Checkpoint
 from exporter.precision import Precision
@@ -68,7 +69,10 @@ def prepare(settings: EvaluationSettings, task: str, config: Any) -> Evaluation 
     if settings.data is None:
         return None
     table = read_table(settings.data, settings.limit)
-    columns = resolve_columns(table, task, EVALUATORS[task].roles, parse_columns(settings.columns))
+    given = parse_columns(settings.columns)
+    if task == "text-classification":
+        table, given = join_label_columns(table, config, given)
+    columns = resolve_columns(table, task, EVALUATORS[task].roles, given)
     examples = EVALUATORS[task].examples(Sheet(table, columns, config))
     if not examples:
         raise InputError(f"{settings.data} has nothing to evaluate {task} on")

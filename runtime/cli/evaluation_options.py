@@ -22,7 +22,8 @@ OPTIONS = (
     click.option(
         "--eval-columns",
         metavar="ROLE=COLUMN,…",
-        help="Which column is what, as in text=sentence,label=gold; guessed by their names by default.",
+        help="Which column is what, as in text=sentence,label=gold; guessed by their names by default. One column of 0 "
+        "and 1 for each label: toxic=is_toxic,insult=is_insult.",
     ),
     click.option("--eval-limit", type=click.IntRange(min=1), help="Rows to evaluate, from the first; all by default."),
     click.option(

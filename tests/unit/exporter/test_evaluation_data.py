@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -113,6 +114,46 @@ def test_regression(tmp_path: Path) -> None:
     assert asked(lines(tmp_path / "a.jsonl", [{"text": "a", "label": 2}]), config=config) == [("a", 2.0)]
     with pytest.raises(InputError, match="row 1: 'much' is no number"):
         asked(lines(tmp_path / "b.jsonl", [{"text": "a", "label": "much"}]), config=config)
+
+
+TOXIC = SimpleNamespace(
+    id2label=dict(enumerate(["toxic", "insult", "Severe Toxic"])),
+    num_labels=3,
+    problem_type="multi_label_classification",
+)
+
+
+def test_one_column_for_each_label(tmp_path: Path) -> None:
+    """Guessed by the labels' names however they are spelt, or named; numbers, truths and texts of both."""
+    path = tmp_path / "data.csv"
+    path.write_text("\ufeffid,comment_text,insult,toxic,severe_toxic\n7,a,0,1,1\n8,b,0,0,0.0\n", encoding="utf-8")
+    expected = [("a", frozenset(["toxic", "Severe Toxic"])), ("b", frozenset())]
+    assert asked(path, config=TOXIC) == expected
+    rows = [{"text": "a", "t": True, "insult": 0, "s": 1.0}, {"text": "b", "t": False, "insult": 0, "s": 0}]
+    named = lines(tmp_path / "named.jsonl", rows)
+    assert asked(named, config=TOXIC, columns="toxic=t,Severe Toxic=s,text=text") == expected
+
+
+@pytest.mark.parametrize(
+    ("row", "columns", "message"),
+    [
+        ({"text": "a", "toxic": 1, "insult": 0}, None, "none for 'Severe Toxic': pass --eval-columns Severe Toxic=COL"),
+        ({"text": "a", "toxic": 1}, "insult=rude", "no column 'rude' for the label 'insult': it has text, toxic"),
+        ({"text": "a", "toxic": -1, "insult": 0, "severe-toxic": 0}, None, "row 1: 'toxic' is -1: columns of labels"),
+        ({"text": "a", "toxic": 1, "insult": None, "severe toxic": 0}, None, "row 1 has no 'insult'"),
+        ({"text": "a", "other": 1}, None, "no column that looks like the label"),
+    ],
+)
+def test_columns_of_labels_that_do_not_fit(tmp_path: Path, row: Any, columns: str | None, message: str) -> None:
+    path = lines(tmp_path / "data.jsonl", [row])
+    with pytest.raises(InputError, match=re.escape(message)) as caught:
+        asked(path, config=TOXIC, columns=columns)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_column_called_label_comes_first(tmp_path: Path) -> None:
+    path = lines(tmp_path / "data.jsonl", [{"text": "a", "label": ["insult"], "toxic": 0.7}])
+    assert asked(path, config=TOXIC) == [("a", frozenset(["insult"]))]
 
 
 def test_several_labels(tmp_path: Path) -> None:
