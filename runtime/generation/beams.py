@@ -17,8 +17,9 @@ from runtime.generation.beam import BeamSearch
 from runtime.generation.cancellation import check_cancelled
 from runtime.generation.candidates import all_logits
 from runtime.generation.config import GenerationConfig
-from runtime.generation.engine import Engine, little_padding
+from runtime.generation.engine import Engine
 from runtime.generation.logprobs import TokenLogprobs
+from runtime.generation.prompt_reader import little_padding
 from runtime.generation.runner import Runner
 from runtime.generation.sequence import source_ids
 

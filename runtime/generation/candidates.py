@@ -60,8 +60,10 @@ Step = Scores | Candidates  # what a run gives for some rows: logits `[rows, voc
 
 
 def take(step: Step, rows: Sequence[int]) -> Step:
-    """Some rows of a step, in this order."""
-    return step.take(rows) if isinstance(step, Candidates) else step[list(rows)]
+    """Some rows of a step, in this order; one row of logits is not copied."""
+    if isinstance(step, Candidates):
+        return step.take(rows)
+    return step[rows[0] : rows[0] + 1] if len(rows) == 1 else step[list(rows)]
 
 
 def all_logits(step: Step) -> Scores:

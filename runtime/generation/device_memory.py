@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
+from math import gcd
 from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime as ort
 
+from runtime.errors import ProviderError
 from runtime.generation.device_graphs import copy_graph, zero_graph
 from runtime.generation.host_memory import bind_array, no_memory
 from runtime.generation.slot_memory import ITEM_SIZES, Array, Move
@@ -58,13 +60,14 @@ class DeviceMemory:
     def grow(self, slots: int, length: int) -> None:
         """See `SlotMemory`."""
         grown = {name: self._reserve(slots * self._slot_bytes(array, length)) for name, array in self.arrays.items()}
-        for name, old in self.values.items():
-            heads, width = self.arrays[name].heads, self._width(name)
-            before = Rows(old.data_ptr(), self.slots * heads * self.length, width)
-            after = Rows(grown[name].data_ptr(), slots * heads * length, width)
-            whole = range(self.slots)
-            taken = [places(slot, heads, self.length, 0, self.length) for slot in whole]
-            put = [places(slot, heads, length, 0, self.length) for slot in whole]
+        together = gcd(self.length, length)  # positions: rows as long as both lengths allow
+        for name, old in self.values.items() if self.length else ():
+            heads, width = self.arrays[name].heads, self._width(name) * together
+            kept, there = self.length // together, length // together
+            before = Rows(old.data_ptr(), self.slots * heads * kept, width)
+            after = Rows(grown[name].data_ptr(), slots * heads * there, width)
+            taken = [places(slot, heads, kept, 0, kept) for slot in range(self.slots)]
+            put = [places(slot, heads, there, 0, kept) for slot in range(self.slots)]
             RowCopy(self.device, [before], [after]).run(np.concatenate(taken), np.concatenate(put))
         self.values, self.slots, self.length = grown, slots, length
         if not length:
@@ -135,6 +138,10 @@ class RowCopy:
     def __init__(self, device: str, sources: Sequence[Rows], targets: Sequence[Rows], to: str | None = None) -> None:
         size, word, number = next(entry for entry in WORDS if all(rows.width % entry[0] == 0 for rows in sources))
         self.session = open_graph(copy_graph(number, len(sources)), device)
+        if memory_device(self.session, "target_0") != device:
+            raise ProviderError(
+                f"onnxruntime {ort.__version__} cannot copy memory on {device}: install another version"
+            )
         self.binding = self.session.io_binding()
         for place, (source, target) in enumerate(zip(sources, targets, strict=True)):
             shape = (source.total, source.width // size)

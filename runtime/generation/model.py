@@ -21,7 +21,7 @@ from runtime.generation.runner import Runner
 from runtime.generation.sampling import Sampler
 from runtime.generation.seq2seq import Seq2SeqRunner
 from runtime.generation.sequence import Generated, Sequence
-from runtime.generation.slot_cache import KEYS
+from runtime.generation.slot_cache import CROSS, KEYS
 from runtime.generation.slots import SlotRunner
 from runtime.generation.states import StateRunner
 from runtime.generation.stopping import Stopping
@@ -54,18 +54,23 @@ def open_runner(
     best = open_candidates(bundle, provider)
     if spec.kind == "slots":
         decoder = "decoder" if spec.cross else "model"
-        device = slot_device(sessions[decoder], device_memory)
+        device = slot_device(sessions[decoder], KEYS, device_memory)
         if spec.cross:
-            return Seq2SeqRunner(sessions, graphs, spec, slots, length, best, device)
+            cross_device = slot_device(sessions[decoder], CROSS, device_memory)
+            return Seq2SeqRunner(sessions, graphs, spec, slots, length, best, device, cross_device)
         return SlotRunner(sessions[decoder], graphs[decoder], spec, slots, length, best, device)
     if spec.kind == "states":
         return StateRunner(sessions, graphs, spec, slots, length)
     raise BundleError(f"{bundle.directory}: unknown kind of cache {spec.kind!r}")
 
 
-def slot_device(session: ort.InferenceSession, wanted: bool | None) -> str | None:
-    """The device whose memory holds a decoder's keys and values, None for the host's."""
-    device = memory_device(session, f"{KEYS}.0.key")
+def slot_device(session: ort.InferenceSession, arrays: str, wanted: bool | None) -> str | None:
+    """The device whose memory holds keys and values of a decoder, None for the host's.
+
+    It is where their operator runs: a CUDA session leaves the ones that CUDA has no kernel for to the CPU (attention
+    with keys and values in float32, as of ONNX Runtime 1.31).
+    """
+    device = memory_device(session, f"{arrays}.0.key")
     return device if wanted or (wanted is None and device != "cpu") else None
 
 

@@ -25,7 +25,10 @@ Values = dict[str, np.ndarray | ort.OrtValue]
 
 
 class Seq2SeqRunner(SlotRunner):
-    """Runs `encoder` and `decoder`. Not thread-safe: the engine owns it."""
+    """Runs `encoder` and `decoder`. Not thread-safe: the engine owns it.
+
+    cross_device: where the sources' keys and values lie, as `device` for the decoder's own.
+    """
 
     rewinds = False  # what a slot holds depends on its source too
 
@@ -38,11 +41,13 @@ class Seq2SeqRunner(SlotRunner):
         max_length: int,
         best: CandidateGraph | None = None,
         device: str | None = None,
+        cross_device: str | None = None,
     ) -> None:
         super().__init__(sessions["decoder"], graphs["decoder"], spec, slots, max_length, best, device)
         self.encoder = sessions["encoder"]
         self.encoder_graph = graphs["encoder"]
-        self.cross = CrossMemory(spec, device)
+        self.cross_device = cross_device
+        self.cross = CrossMemory(spec, cross_device)
         self.lockstep = spec.lockstep
         self.context = spec.max_length
 
@@ -67,7 +72,7 @@ class Seq2SeqRunner(SlotRunner):
         """The encoder's outputs. Raises `InputError` for a text with more tokens than it has positions."""
         names = [spec.name for spec in self.encoder_graph.outputs]
         try:
-            outputs = self.encoder.run(names, feeds) if self.device is None else self._encode_there(names, feeds)
+            outputs = self.encoder.run(names, feeds) if self.cross_device is None else self._encode_there(names, feeds)
         except Exception as error:  # ONNX Runtime's: a table of positions that ends, or is added to more of them
             length = feeds["input_ids"].shape[1] if "input_ids" in feeds else 0
             if length <= self.context:
@@ -83,7 +88,7 @@ class Seq2SeqRunner(SlotRunner):
         for name, array in feeds.items():
             binding.bind_cpu_input(name, np.ascontiguousarray(array))
         for name in names:
-            binding.bind_output(name, self.device)
+            binding.bind_output(name, self.cross_device)
         self.encoder.run_with_iobinding(binding)
         outputs: list[ort.OrtValue] = binding.get_outputs()
         return outputs

@@ -14,7 +14,9 @@ from exporter import export
 from runtime.bundle import CacheSpec, open_bundle
 from runtime.errors import CapacityError
 from runtime.generation import device_memory
+from runtime.generation.candidates import DeviceLogits
 from runtime.generation.config import resolve
+from runtime.generation.decode_binding import HostLogits
 from runtime.generation.device_graphs import copy_graph, varint, zero_graph
 from runtime.generation.device_memory import DeviceMemory, device_name
 from runtime.generation.host_memory import HostMemory
@@ -197,6 +199,27 @@ def test_nothing_is_read_from_the_device(bundle: Any, monkeypatch: pytest.Monkey
     assert answers(model) == expected
     statistics = model.engine.statistics()
     assert statistics.prefix_hits > 0
+
+
+def test_candidates_alone_come_to_the_host(bundle: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of prompts, single or together, chunks, steps and drafts, where they answer the request."""
+
+    def refuse(self: Any, *args: Any) -> Any:
+        raise AssertionError("all logits of a run come to the host")
+
+    greedy, host = [resolve({}, max_new_tokens=12, eos_token_id=-1, **way) for way in (WAYS[0], WAYS[1], WAYS[4])], []
+    asked = [prompts(), prompts()[:1], [np.tile(prompts()[1], 3)]]
+    plain = open_model("host", bundle, 4)
+    for config, ids in zip(greedy, asked, strict=True):
+        host.append([group[0].tokens for group in plain.generate(ids, config)])
+    monkeypatch.setattr(HostLogits, "__init__", refuse)
+    monkeypatch.setattr(DeviceLogits, "fetch", refuse)
+    model = open_model("device", bundle, 4)
+    model.engine.chunk = 16
+    found = [
+        [group[0].tokens for group in model.generate(ids, config)] for config, ids in zip(greedy, asked, strict=True)
+    ]
+    assert found == host and model.engine.statistics().drafted_tokens > 0
 
 
 def test_numbers_that_are_not_bound_again_are_not_seen(bundle: Any) -> None:

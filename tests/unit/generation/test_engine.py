@@ -14,8 +14,9 @@ import pytest
 from runtime.bundle import open_bundle
 from runtime.errors import CapacityError, InputError
 from runtime.generation.config import resolve
-from runtime.generation.engine import Engine, little_padding
+from runtime.generation.engine import Engine
 from runtime.generation.model import LanguageModel, open_runner
+from runtime.generation.prompt_reader import little_padding
 from runtime.generation.sequence import Sequence
 from tests.device import MEMORIES, open_model
 
