@@ -6,13 +6,14 @@ from collections.abc import Mapping
 
 import onnx_ir
 
-from exporter.passes import strip_metadata, transposed_weights
+from exporter.passes import expert_slices, strip_metadata, transposed_weights
 from exporter.passes.fuse import fuse
 
 
 def optimise(graphs: Mapping[str, onnx_ir.Model]) -> dict[str, dict[str, int]]:
     """Rewrite graphs in place; returns what `fuse` counted. Fusions need the shapes that stripping takes away."""
     for model in graphs.values():
+        expert_slices.call(model)
         transposed_weights.call(model)
     fusions = fuse(graphs)
     for model in graphs.values():

@@ -81,7 +81,7 @@ def recognise_experts(module: Any) -> SwiGlu | None:
 
 
 def _fits(weight: torch.Tensor) -> bool:
-    return weight.dim() == 3 and weight.dtype == torch.float32 and weight.device.type == "cpu"
+    return bool(weight.dim() == 3 and weight.dtype == torch.float32 and weight.device.type == "cpu")
 
 
 def recognise_gate(module: Any) -> SwiGlu | None:

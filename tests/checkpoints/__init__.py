@@ -4,6 +4,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 TINY_GPT2 = HERE / "tiny-gpt2-python-docs"
+TINY_MIXTRAL = HERE / "tiny-mixtral-python-docs"
+TINY_QWEN2_MOE = HERE / "tiny-qwen2-moe-python-docs"
 TINY_BERT = HERE / "tiny-bert-sentiment"
 TINY_NER = HERE / "tiny-bert-ner"
 TINY_QA = HERE / "tiny-bert-qa"

@@ -33,9 +33,9 @@ def main() -> None:
     tokenizer = gpt2_tokenizer(training, VOCAB_SIZE, POSITIONS)
     model = GPT2LMHeadModel(_config(tokenizer))
     print(f"{model.num_parameters():,} parameters, {sum(map(len, training)):,} training characters")
-    _train(model, _stream(tokenizer, training), _stream(tokenizer, heldout))
+    _train(model, stream(tokenizer, training), stream(tokenizer, heldout))
     model.eval()
-    _save(model, tokenizer, _stream(tokenizer, training), heldout)
+    _save(model, tokenizer, stream(tokenizer, training), heldout)
 
 
 def heldout_loss(model: GPT2LMHeadModel, stream: torch.Tensor) -> float:
@@ -59,7 +59,7 @@ def _config(tokenizer: GPT2Tokenizer) -> GPT2Config:
     return GPT2Config(**shape, attn_pdrop=0.0, bos_token_id=0, eos_token_id=0, pad_token_id=0)
 
 
-def _stream(tokenizer: GPT2Tokenizer, blocks: list[str]) -> torch.Tensor:
+def stream(tokenizer: GPT2Tokenizer, blocks: list[str]) -> torch.Tensor:
     """All ids in one row [tokens], each block followed by ``<|endoftext|>``."""
     rows = tokenizer(blocks, verbose=False).input_ids
     return torch.tensor([token for row in rows for token in [*row, tokenizer.eos_token_id]])
@@ -83,7 +83,7 @@ def _train(model: GPT2LMHeadModel, training: torch.Tensor, heldout: torch.Tensor
 def _save(model: GPT2LMHeadModel, tokenizer: GPT2Tokenizer, training: torch.Tensor, heldout: list[str]) -> None:
     """Write model, tokenizer and card; print losses and greedy continuations."""
     train_loss = heldout_loss(model, training[: 100 * POSITIONS])
-    loss = heldout_loss(model, _stream(tokenizer, heldout))
+    loss = heldout_loss(model, stream(tokenizer, heldout))
     print(f"train loss {train_loss:.3f} (perplexity {math.exp(train_loss):.1f})")
     print(f"held-out loss {loss:.3f} (perplexity {math.exp(loss):.1f})")
     samples = [continuation(model, tokenizer, prompt) for prompt in PROMPTS]
