@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 
 import onnx_ir
 
 from exporter.quantization.plan import Report
 from exporter.quantization.request import Request
+
+Quantize = Callable[[Mapping[str, onnx_ir.Model], Request], Report]
+
+
+def when_called(module: str, function: str) -> Quantize:
+    """A function whose module is loaded when it is needed: torch takes seconds, and a wrong command line should be
+    refused at once."""
+
+    def quantize(graphs: Mapping[str, onnx_ir.Model], request: Request) -> Report:
+        found: Quantize = getattr(import_module(module), function)
+        return found(graphs, request)
+
+    return quantize
 
 
 @dataclass(frozen=True)
@@ -36,7 +50,7 @@ class Precision:
     exact: bool
     agreement: float = 1.0
     cuda_dtype: str = ""
-    quantize: Callable[[Mapping[str, onnx_ir.Model], Request], Report] | None = None
+    quantize: Quantize | None = None
     devices: tuple[str, ...] = ("cpu", "cuda")
     refusal: str = ""
 

@@ -5,24 +5,11 @@ long ones lose too much (`--block-size` sets one size for all): long blocks are 
 nearest with a searched scale by default; `--int4-method` has HQQ and GPTQ. The last product before an output and the
 embeddings are 8 bit, stored once where they are tied. Weights whose products lose most in 4 bit, measured on probe
 inputs, are 8 bit too: the manifest's provenance names them. Activations are float; kernels quantise them to 8 bit block
-by block (accuracy level 4).
+by block (accuracy level 4). Experts that tracing emitted as `MoE` become `QMoE` the same way;
+that takes an ONNX Runtime newer than 1.27.
 """
 
-from collections.abc import Mapping
-
-import onnx_ir
-
-from exporter.precision.base import Precision
-from exporter.quantization.plan import Report
-from exporter.quantization.request import Request
-
-
-def quantize(graphs: Mapping[str, onnx_ir.Model], request: Request) -> Report:
-    """Loaded when it is needed: torch takes seconds, and a wrong command line should be refused at once."""
-    from exporter.quantization.four_bit import quantize_4_bit
-
-    return quantize_4_bit(graphs, request)
-
+from exporter.precision.base import Precision, when_called
 
 PRECISION = Precision(
     name="int4",
@@ -35,5 +22,5 @@ PRECISION = Precision(
     exact=False,
     agreement=0.1,
     cuda_dtype="float16",
-    quantize=quantize,
+    quantize=when_called("exporter.quantization.four_bit", "quantize_4_bit"),
 )

@@ -12,6 +12,7 @@ from exporter.tasks import resolve_task
 from exporter.validation.checks import Check
 from exporter.validation.run import record_source, validate_bundle
 from runtime.bundle import open_bundle
+from runtime.session import check_provider
 
 
 def revalidate(
@@ -27,6 +28,7 @@ def revalidate(
 
     evaluation: data to measure the task's metric on as well; its checks have the point "accuracy".
     """
+    check_provider(provider)
     bundle = open_bundle(path)
     manifest = bundle.manifest
     revision = manifest.provenance.get("revision") if against is None else None

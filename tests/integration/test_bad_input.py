@@ -21,9 +21,10 @@ import pytest
 
 from exporter.sealing import replace_manifest, seal
 from exporter.shards import WEIGHTS
+from exporter.validation.revalidate import revalidate
 from runtime import pipeline
 from runtime.bundle import open_bundle
-from runtime.errors import InputError
+from runtime.errors import InputError, ProviderError
 from tests.integration.command import EXPORTER, ONWARD, Onward, assert_refused, process, tree
 
 LONG = "good " * 20_000  # 100,000 characters
@@ -340,6 +341,11 @@ def test_no_cuda_for_the_export(onward: Onward, checkpoint: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("command", ["run", "validate"])
+def test_validation_refuses_a_provider_before_it_loads_anything() -> None:
+    with pytest.raises(ProviderError, match="unknown provider 'tpu'"):
+        revalidate(Path("nowhere"), provider="tpu")
+
+
 @pytest.mark.skipif("CUDAExecutionProvider" in ort.get_available_providers(), reason="this onnxruntime has CUDA")
 def test_no_cuda_for_the_runtime(onward: Onward, classifier_bundle: Path, command: str) -> None:
     text = ["fine"] if command == "run" else []
