@@ -10,12 +10,12 @@ import onnx_ir
 from exporter.quantization.blocks import LONG, SHORT, long_size
 from exporter.quantization.experts import quantize_experts
 from exporter.quantization.plan import Report, candidates, check_any, count_weights
-from exporter.quantization.recipes import eight_bit, four_bit
+from exporter.quantization.recipes import eight_bit, eight_bit_table, four_bit, four_bit_table
 from exporter.quantization.request import Request, Settings
 from exporter.quantization.rewrite import Recipe, block_product, drop_unused
 from exporter.quantization.sensitivity import Storage, decide
 from exporter.quantization.sites import Site
-from exporter.quantization.tables import quantize_tables
+from exporter.quantization.tables import Recipes, quantize_tables
 
 # Inputs that GPTQ learns from are kept until the weights are written: this much, and so many rows at least and at most.
 LEARNED_BYTES, ROWS = 2**29, (512, 4096)
@@ -30,7 +30,7 @@ def quantize_4_bit(models: Mapping[str, onnx_ir.Model], request: Request) -> Rep
         total, before = count_weights(model), sum(report.weights.values())
         storage = decide(name, model, found[name].sites, request)
         report.kept |= {weight: kept.reason for weight, kept in storage.items() if kept.reason}
-        untied = quantize_tables(model.graph, found[name], report)
+        untied = quantize_tables(model.graph, found[name], report, _table_recipes(request.settings))
         storage |= {site.name: Storage(4, request.settings.block_size or long_size(site.depth)) for site in untied}
         sites = [*found[name].sites, *untied]
         inputs = _learned_from(name, model, [site for site in sites if storage[site.name].bits == 4], request, report)
@@ -49,6 +49,12 @@ def _scheme(settings: Settings) -> str:
     blocks = settings.block_size or f"{LONG}, {SHORT} where those lose too much"
     kind = "symmetric" if settings.symmetric and settings.method != "hqq" else "asymmetric"
     return f"weight-only 4 bit: MatMulNBits, blocks of {blocks}, {kind}, {settings.method}"
+
+
+def _table_recipes(settings: Settings) -> Recipes:
+    if settings.embedding_bits == 8:
+        return eight_bit_table
+    return lambda table: four_bit_table(table, settings)
 
 
 def _recipe(site: Site, storage: Storage, request: Request, inputs: np.ndarray | None) -> Recipe:

@@ -23,12 +23,13 @@ WEIGHTS_ONLY = "weight-only 8 bit: MatMulNBits, in blocks"
 
 def quantize_8_bit(models: Mapping[str, onnx_ir.Model], request: Request) -> Report:
     """Rewrite all graphs in place. Raises `ExportError` when there is nothing to quantise."""
-    on_cpu = request.device == "cpu"
-    report = Report(DYNAMIC if on_cpu else WEIGHTS_ONLY)
+    integers = request.device == "cpu" and request.settings.int8_method == "dynamic"
+    report = Report(DYNAMIC if integers else WEIGHTS_ONLY)
     found = {name: candidates(model) for name, model in models.items()}
-    calibrated = request.calibrated and on_cpu
-    if request.calibrated and not on_cpu:
-        report.notes.append("the calibration data changed nothing: with --device cuda int8 quantises weights alone")
+    calibrated = request.calibrated and integers
+    if request.calibrated and not integers:
+        how = "--int8-method weights" if request.device == "cpu" else f"--device {request.device}"
+        report.notes.append(f"the calibration data changed nothing: with {how} int8 quantises weights alone")
     if not (calibrated and has_convolutions(models)):
         check_any(found, "int8")
     for name, model in models.items():
@@ -37,7 +38,7 @@ def quantize_8_bit(models: Mapping[str, onnx_ir.Model], request: Request) -> Rep
         if calibrated and quantize_convolutions(name, model, request, report):
             report.settings["convolutions"] = STATIC
         sites = [*found[name].sites, *quantize_tables(model.graph, found[name], report)]
-        _quantize_products(model.graph, [site for site in sites if site not in choice.floats], choice, on_cpu)
+        _quantize_products(model.graph, [site for site in sites if site not in choice.floats], choice, integers)
         counts = {site.name: site.depth * site.columns for site in sites if site not in choice.floats}
         report.weights["8 bit"] += sum(counts.values())
         quantize_experts(model.graph, 8, request.settings, report)
@@ -62,8 +63,8 @@ def _choice(name: str, model: onnx_ir.Model, found: Candidates, request: Request
     return choice
 
 
-def _quantize_products(graph: onnx_ir.Graph, sites: list[Site], choice: Choice, on_cpu: bool) -> None:
-    if not on_cpu:
+def _quantize_products(graph: onnx_ir.Graph, sites: list[Site], choice: Choice, integers: bool) -> None:
+    if not integers:
         for site in sites:
             block_product(graph, site, eight_bit(site))
         return

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Ranges = dict[str, tuple[float, float]]
 METHODS = ("rtn", "hqq", "gptq")
+INT8_METHODS = ("dynamic", "weights")
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,15 @@ class Settings:
     """Options of `--int8` and `--int4`.
 
     block_size: weights that share a scale; None: 128 where that loses little, else 32. method: one of `METHODS`.
+    embedding_bits: of embeddings and of the last product before an output, with --int4; 4 or 8. int8_method: one of
+    `INT8_METHODS`.
     """
 
     block_size: int | None = None
     symmetric: bool = False
     method: str = "rtn"
+    embedding_bits: int = 8
+    int8_method: str = "dynamic"
 
     def check(self, calibrated: bool) -> None:
         """Raise `ExportError` for what no kernel takes."""
@@ -35,6 +40,10 @@ class Settings:
             raise ExportError(f"--block-size {self.block_size} has no kernels: use 16, 32, 64 or 128")
         if self.method not in METHODS:
             raise ExportError(f"unknown --int4-method {self.method!r}; one of {', '.join(METHODS)}")
+        if self.embedding_bits not in (4, 8):
+            raise ExportError(f"--int4-embeddings {self.embedding_bits}: use 8 or 4")
+        if self.int8_method not in INT8_METHODS:
+            raise ExportError(f"unknown --int8-method {self.int8_method!r}; one of {', '.join(INT8_METHODS)}")
         if self.method == "gptq" and not calibrated:
             raise ExportError("--int4-method gptq learns from real inputs: give some with --calibration-data FILE")
 

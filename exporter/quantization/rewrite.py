@@ -104,17 +104,18 @@ def block_product(graph: onnx_ir.Graph, site: Site, recipe: Recipe) -> None:
 
 
 def block_table(graph: onnx_ir.Graph, table: Table, recipe: Recipe) -> None:
-    """`GatherBlockQuantized`, 8 bit: its bytes are those of the tied `MatMulNBits`, under another shape.
+    """`GatherBlockQuantized`: its bytes are those of the tied `MatMulNBits`, under another shape.
 
     Its width must be a multiple of the size of blocks.
     """
     rows, width = sizes(table.weight)
-    _, scales = block_values(graph, table.weight, (rows, width), recipe)
-    parts = Parts(lambda: {"codes": recipe.compute().codes})
-    codes = _register(graph, parts.value(f"{table.name}.8bit.rows", "codes", UINT8, (rows, width)))
+    shape = rows, width * recipe.bits // 8
+    _, *ranges = block_values(graph, table.weight, (rows, width), recipe)
+    parts = Parts(lambda: {"codes": recipe.compute().packed_codes().reshape(shape)})
+    codes = _register(graph, parts.value(f"{table.name}.{recipe.bits}bit.rows", "codes", UINT8, shape))
     attributes = {"bits": recipe.bits, "block_size": recipe.size, "gather_axis": 0, "quantize_axis": 1}
     for gather in table.gathers:
-        node = onnx_ir.node("GatherBlockQuantized", [codes, gather.inputs[1], scales], attributes, domain=MICROSOFT)
+        node = onnx_ir.node("GatherBlockQuantized", [codes, gather.inputs[1], *ranges], attributes, domain=MICROSOFT)
         _replace_nodes(graph, (gather,), node)
 
 

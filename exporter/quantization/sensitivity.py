@@ -34,7 +34,7 @@ class Storage:
 
 def decide(graph: str, model: onnx_ir.Model, sites: list[Site], request: Request) -> dict[str, Storage]:
     """Weight -> how it is kept."""
-    final = {site.name for site in sites if site.final()}
+    final = {site.name for site in sites if site.final() and request.settings.embedding_bits == 8}
     rest = [site for site in sites if site.name not in final]
     rows = (request.probe(graph, model, rest, ROWS) if request.probe else None) or {}
     found, losses = {}, {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -72,6 +73,21 @@ def add_precisions(ctx: click.Context, _: click.Parameter, names: str | None) ->
     "--int4-symmetric/--int4-asymmetric", "symmetric", default=False, help="Without or with zero points (the default)."
 )
 @click.option(
+    "--int4-embeddings",
+    "embedding_bits",
+    default=8,
+    show_default=True,
+    type=click.Choice([8, 4]),
+    help="Bits of embeddings and of the last product before an output in 4 bit.",
+)
+@click.option(
+    "--int8-method",
+    default="dynamic",
+    show_default=True,
+    type=click.Choice(["dynamic", "weights"]),
+    help="On a CPU: integer products, or weights alone in 8 bit: single steps are faster, prompts and batches slower.",
+)
+@click.option(
     "--calibration-data",
     type=click.Path(path_type=Path),
     metavar="FILE",
@@ -113,7 +129,7 @@ def export(ctx: click.Context, /, no_validate: bool, as_json: bool, **options: A
     from exporter.export import ExportOptions
     from exporter.quantization.request import Settings
 
-    settings = Settings(**{name: options.pop(name) for name in ("block_size", "symmetric", "method")})
+    settings = Settings(**{field.name: options.pop(field.name) for field in fields(Settings)})
     options["triton"] = take_triton(options)
     evaluation = take_settings(options)
     export_options = ExportOptions(**options, validate=not no_validate, quantization=settings, evaluation=evaluation)
@@ -128,10 +144,10 @@ def export(ctx: click.Context, /, no_validate: bool, as_json: bool, **options: A
 
 def load_exporter() -> None:
     """Raise `OnwardError` unless the `export` extra is there. What takes seconds and memory is not imported here."""
-    missing = [name for name in ("onnxscript", "torch", "transformers") if find_spec(name) is None]
-    if missing:
-        raise OnwardError(f"exporting needs {missing[0]}: pip install 'onward[export]'")
     try:
+        for name in ("onnxscript", "torch", "transformers"):
+            if find_spec(name) is None:
+                raise ModuleNotFoundError(f"no {name}", name=name)
         import exporter.export  # noqa: F401
     except ImportError as error:
         raise OnwardError(f"exporting needs {error.name}: pip install 'onward[export]'") from error

@@ -67,7 +67,8 @@ def test_help_names_every_option_of_the_export(onward: Onward) -> None:
     shown = onward("export", "--help").out
     names = "task fp32 fp16 device output name version force opset revision token trust-remote-code max-length json"
     precisions = "bf16 int8 int4 precision block-size int4-method int4-symmetric int4-asymmetric calibration-data"
-    for name in [*names.split(" "), *precisions.split(" "), "no-validate"]:
+    methods = "int4-embeddings int8-method"
+    for name in [*names.split(" "), *precisions.split(" "), *methods.split(" "), "no-validate"]:
         assert f"--{name}" in shown
 
 

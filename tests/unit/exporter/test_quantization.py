@@ -163,6 +163,39 @@ def test_tied_tables_are_stored_once(quantize: object, tmp_path: Path) -> None:
     assert (tmp_path / DATA_FILE).stat().st_size == table.size  # and its scales, below the threshold, in the graph
 
 
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_tied_tables_in_four_bits(symmetric: bool, tmp_path: Path) -> None:
+    """The row that is looked up and the matrix that is multiplied are the same numbers, stored once."""
+    table = np.random.default_rng(2).normal(size=(96, 256)).astype(np.float32)
+    model = build(TIED.replace("128", "256"), w=table)
+    inputs = {"ids": np.array([[0, 95, 7]]), "x": np.tile(X[0], 2)}
+    expected = run(model, **inputs)
+    report = quantize_4_bit({"model": model}, Request(settings=Settings(symmetric=symmetric, embedding_bits=4)))
+    assert (report.weights["4 bit"], report.kept) == (table.size, {})
+    assert ops(model) == ["GatherBlockQuantized", "MatMulNBits"]
+    for before, after in zip(expected, run(model, **inputs), strict=True):
+        assert relative(before, after) < 0.2
+    save_graphs({"model": model}, tmp_path)
+    assert (tmp_path / DATA_FILE).stat().st_size == table.size // 2
+
+
+def test_the_last_product_in_four_bits() -> None:
+    model = build(LINEAR, w=BELL, c=BIAS)
+    report = quantize_4_bit({"model": model}, Request(settings=Settings(embedding_bits=4)))
+    assert (report.weights["4 bit"], report.kept) == (BELL.size, {})
+
+
+def test_weights_alone_in_eight_bits_on_a_cpu() -> None:
+    """Each row has scales of its own: no answer depends on its neighbours."""
+    model = build(LINEAR, w=WEIGHT, c=BIAS)
+    report = quantize_8_bit({"model": model}, Request(settings=Settings(int8_method="weights"), calibrated=True))
+    assert ops(model) == ["MatMulNBits"]
+    assert report.scheme.startswith("weight-only 8 bit")
+    assert "--int8-method weights" in report.notes[0]
+    loud = np.concatenate([X[:1], 100 * X[1:2]])
+    np.testing.assert_allclose(run(model, x=X[:1])[0], run(model, x=loud)[0][:1], rtol=1e-4)
+
+
 def test_tables_whose_width_fits_no_block_stay_and_their_products_do_not() -> None:
     table = RANDOM.normal(size=(200, 40)).astype(np.float32)
     text = TIED.replace("128", "40").replace("96", "200")
