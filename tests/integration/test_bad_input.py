@@ -340,12 +340,12 @@ def test_no_cuda_for_the_export(onward: Onward, checkpoint: Path, tmp_path: Path
     assert_refused(onward("export", checkpoint, "--device", "gpu"), "unknown device 'gpu'")
 
 
-@pytest.mark.parametrize("command", ["run", "validate"])
 def test_validation_refuses_a_provider_before_it_loads_anything() -> None:
     with pytest.raises(ProviderError, match="unknown provider 'tpu'"):
         revalidate(Path("nowhere"), provider="tpu")
 
 
+@pytest.mark.parametrize("command", ["run", "validate"])
 @pytest.mark.skipif("CUDAExecutionProvider" in ort.get_available_providers(), reason="this onnxruntime has CUDA")
 def test_no_cuda_for_the_runtime(onward: Onward, classifier_bundle: Path, command: str) -> None:
     text = ["fine"] if command == "run" else []
