@@ -1,11 +1,18 @@
-"""Peak memory by stage of an export, as the kernel counts it (Linux: VmHWM, set back at the start of every stage)."""
+"""Peak memory by stage of an export, as the kernel counts it (Linux: VmHWM, set back at the start of every stage).
+
+An export works in two processes. The peaks of all that are alive are added up: what they had at the same time, by
+proportional set size, is less.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+PROC = Path("/proc")
 RESET_PEAK = "5"  # proc(5): sets VmHWM to what is resident now
 
 
@@ -17,15 +24,25 @@ class PeakWatcher:
 
     def begin(self, name: str) -> None:
         """A stage begins."""
-        CLEAR.write_text(RESET_PEAK)
+        for process in family(os.getpid()):
+            (PROC / str(process) / "clear_refs").write_text(RESET_PEAK)
 
     def end(self, name: str, seconds: float) -> None:
         """A stage has ended."""
-        status = memory()
-        self.peaks[name] = max(self.peaks.get(name, 0.0), status["VmHWM"])
+        total = sum(memory(process)["VmHWM"] for process in family(os.getpid()))
+        self.peaks[name] = max(self.peaks.get(name, 0.0), total)
 
 
-def memory() -> dict[str, float]:
-    """MiB of this process: VmHWM (peak), VmRSS, RssAnon (its own), RssFile (mapped files)."""
-    fields = (line.split() for line in STATUS.read_text().splitlines())
+def family(process: int) -> Iterator[int]:
+    """A process and those that it started, and so on, as far as they are alive."""
+    yield process
+    for children in (PROC / str(process) / "task").glob("*/children"):
+        for child in children.read_text().split():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+                yield from family(int(child))
+
+
+def memory(process: int | str = "self") -> dict[str, float]:
+    """MiB of a process: VmHWM (peak), VmRSS, RssAnon (its own), RssFile (mapped files)."""
+    fields = (line.split() for line in (PROC / str(process) / "status").read_text().splitlines())
     return {parts[0].rstrip(":"): int(parts[1]) / 1024 for parts in fields if len(parts) == 3 and parts[2] == "kB"}

@@ -15,6 +15,7 @@ from exporter.generation_config import resolve_generation
 from exporter.image_processor import describe_image_processor, save_image_processor
 from exporter.languages import language_table
 from exporter.loading import Checkpoint
+from exporter.memory import release
 from exporter.passes.optimise import optimise
 from exporter.quantization.calibration import calibration_feeds
 from exporter.quantization.probe import GraphProbe
@@ -41,11 +42,18 @@ if TYPE_CHECKING:
 def traced_graphs(job: Job, checkpoint: Checkpoint) -> Traced:
     """Trace `checkpoint` and run the passes."""
     islands = float32_parts(job, checkpoint)
+    release()  # of the weights, a trace needs the shapes alone
     with job.stages("trace"):
         traced = replace(trace(job, checkpoint), islands=islands)
+    release()
     with job.stages("optimise"):
-        traced.fusions.update(optimise(traced.graphs))
+        traced.fusions.update(optimise(traced.graphs, widen=in_float32_on_cpu(job)))
     return traced
+
+
+def in_float32_on_cpu(job: Job) -> bool:
+    """Whether the products of the bundle will be float32 ones on a CPU."""
+    return job.precision.name == "fp32" and job.options.device.startswith("cpu")
 
 
 def float32_parts(job: Job, checkpoint: Checkpoint) -> dict[str, str]:
@@ -85,7 +93,9 @@ def quantize(job: Job, checkpoint: Checkpoint, traced: Traced, scratch: Path) ->
         feeds = calibration_feeds(checkpoint, traced.graphs, read_samples(data) if data else None)
         probe, device = GraphProbe(feeds, scratch), job.options.device.partition(":")[0]
         request = Request(device, job.options.quantization, probe, calibrated=data is not None)
-        return {"quantisation": job.precision.quantize(traced.graphs, request).as_json()}
+        report = job.precision.quantize(traced.graphs, request)
+        release()
+    return {"quantisation": report.as_json()}
 
 
 def trace(job: Job, checkpoint: Checkpoint) -> Traced:

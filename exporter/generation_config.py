@@ -10,7 +10,6 @@ import json
 from importlib import import_module
 from typing import Any
 
-from exporter.tracing.captioner import inner_parameters, steps_language_model
 from runtime.errors import ExportError
 from runtime.generation.config import TASK_DEFAULTS, GenerationConfig
 from runtime.generation.parameters import UNSUPPORTED
@@ -55,6 +54,8 @@ def resolve_generation(model: Any, tokenizer: Any, task: str) -> dict[str, Any]:
     that change the tokens and are not implemented stay in, so that the runtime refuses them. JSON types only.
     Raises `ExportError` for a model that cannot generate.
     """
+    from exporter.tracing.captioner import inner_parameters, steps_language_model
+
     found = getattr(model, "generation_config", None)
     if found is None or not model.can_generate():
         raise ExportError(f"{type(model).__name__} cannot generate text: export it for another task than {task}")

@@ -1,7 +1,9 @@
-"""One export: trace, write, validate, seal. What takes seconds to import is imported by the stage that needs it."""
+"""One precision of an export: load, ask, trace, write. What takes seconds to import is imported by the stage that
+needs it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,15 +12,11 @@ from exporter.held import Held
 from exporter.loading import Checkpoint, load_checkpoint
 from exporter.memory import release
 from exporter.options import ExportOptions
-from exporter.output import staged_output
 from exporter.precision import Precision
-from exporter.results import ExportResult
-from exporter.sealing import replace_manifest, seal
 from exporter.source import Source
 from exporter.stages import Stages
 from exporter.tasks import TaskRow
-from exporter.triton_options import find_release
-from exporter.validation.checks import Check, FailedValidationError, summary
+from exporter.validation.checks import Check
 from runtime.bundle import Manifest
 
 if TYPE_CHECKING:
@@ -41,32 +39,6 @@ class Job:
     def dtype(self) -> str:
         """The model is traced in it."""
         return self.precision.traced_dtype(self.options.device)
-
-    def run(self, held: Held, expected: Any, last: bool) -> ExportResult:
-        """Write, validate, seal. last: nobody needs the checkpoint in this dtype afterwards."""
-        options = self.options
-        parameters = held.checkpoint(self.dtype).model.num_parameters()
-        with staged_output(
-            options.output, self.name, options.version, options.force, self.needed(parameters)
-        ) as staging:
-            manifest = self.write(held, staging, last)
-            if last:
-                held.drop()
-            checks = self.validate(expected, staging / str(options.version)) if expected else []
-            manifest = self.finish(manifest, staging, checks, expected)
-        self.write_graph_models(manifest)
-        return ExportResult(options.output / self.name, manifest, checks, self.stages.seconds)
-
-    def write_graph_models(self, manifest: Manifest) -> None:
-        """The raw graphs for Triton's own backend, where they were asked for."""
-        options = self.options
-        if options.triton.graph_model:
-            from exporter.graph_model import write_graph_models
-
-            with self.stages("graph model"):
-                bundle = options.output / self.name / str(options.version)
-                triton = find_release(options.triton.release)
-                write_graph_models(bundle, options.output, manifest, triton, options.force)
 
     def needed(self, parameters: int) -> int:
         """Bytes on disk, with those of the float graph that is probed while it is quantised."""
@@ -103,32 +75,22 @@ class Job:
         release()
         return expected
 
-    def write(self, held: Held, staging: Path, last: bool) -> Manifest:
-        """Trace and write everything but the report and the hashes."""
+    def write(self, held: Held, last: bool, open_staging: Callable[[str, int], Path]) -> tuple[Path, Manifest]:
+        """Trace and write everything but the report and the hashes. last: nobody needs the checkpoint in this dtype
+        afterwards."""
         from exporter.bundle_writer import traced_graphs, write_bundle
 
+        parameters = held.checkpoint(self.dtype).model.num_parameters()
+        staging = open_staging(self.name, self.needed(parameters))
         traced = held.graphs(lambda checkpoint: traced_graphs(self, checkpoint), last)
-        return write_bundle(self, held.checkpoint(self.dtype), traced, staging)
+        manifest = write_bundle(self, held.checkpoint(self.dtype), traced, staging)
+        if last:
+            held.drop()
+        return staging, manifest
 
-    def validate(self, expected: Any, bundle: Path) -> list[Check]:
-        """Raises `FailedValidationError` when a check fails."""
-        from exporter.validation.run import validate_bundle
+    def compare_inputs(self, expected: Any, staging: Path) -> list[Check]:
+        """What the runtime would feed to the graph, against HF's."""
+        from exporter.validation.run import compare_inputs
 
-        with self.stages("validate"):
-            checks = validate_bundle(expected, bundle, self.precision.devices[0])
-        release()
-        if not all(check.passed for check in checks):
-            raise FailedValidationError(checks)
-        return checks
-
-    def finish(self, manifest: Manifest, staging: Path, checks: list[Check], expected: Any = None) -> Manifest:
-        """Write the reports, then the manifest with validation and hashes."""
-        from exporter.report.build import write_reports
-
-        bundle = staging / str(self.options.version)
-        with self.stages("report"):
-            facts, provider = expected.facts if expected else None, self.precision.devices[0]
-            write_reports(bundle, manifest, checks, self.stages.seconds, facts, provider)
-        with self.stages("seal"):
-            validation = summary(checks) if checks else {"passed": None, "reason": "--no-validate"}
-            return seal(replace_manifest(manifest, validation=validation), bundle)
+        with self.stages("compare inputs"):
+            return compare_inputs(expected, staging / str(self.options.version))

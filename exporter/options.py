@@ -1,18 +1,19 @@
-"""What an export is asked for, and what of it is refused before anything is loaded."""
+"""What an export is asked for, and what of it is refused before anything is loaded. Imports nothing heavy."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from exporter.evaluation.settings import EvaluationSettings
-from exporter.loading import check_device
-from exporter.precision import PRECISIONS, Precision
 from exporter.quantization.request import Settings
-from exporter.quantization.samples import read_samples
 from exporter.triton_options import TritonOptions
 from runtime.errors import ExportError
+
+if TYPE_CHECKING:
+    from exporter.precision import Precision
 
 DEFAULT_OPSET = 18
 # Triton's own ONNX Runtime backend builds older runtimes: see docker/README.md.
@@ -45,6 +46,9 @@ class ExportOptions:
 
 def check_options(options: ExportOptions, precisions: Sequence[str]) -> list[Precision]:
     """Refuse what can be refused before anything is loaded."""
+    from exporter.loading import check_device
+    from exporter.precision import PRECISIONS
+
     for name in precisions:
         if name not in PRECISIONS:
             raise ExportError(f"unknown precision {name!r}; one of {', '.join(PRECISIONS)}")
@@ -77,6 +81,9 @@ def check_precision(precision: Precision, options: ExportOptions) -> None:
 
 def check_calibration(path: Path, wanted: Sequence[Precision]) -> None:
     """Read the data once before the long work, which reads it again; refuse it where nothing would be quantised."""
+    from exporter.precision import PRECISIONS
+    from exporter.quantization.samples import read_samples
+
     if not any(precision.quantize for precision in wanted):
         names = " and ".join(name for name, precision in PRECISIONS.items() if precision.quantize)
         raise ExportError(f"--calibration-data changes nothing here, only {names} learn from it: leave it out")

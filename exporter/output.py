@@ -117,7 +117,7 @@ def staged_output(
         except BaseException as error:
             written = _written(staging)
             _remove(staging)
-            if _is_full(error):
+            if is_full(error):
                 raise _disk_full(repository, written, bytes_needed) from error
             raise
 
@@ -237,7 +237,8 @@ def _written(directory: Path) -> int:
     return 0
 
 
-def _is_full(error: BaseException | None) -> bool:
+def is_full(error: BaseException | None) -> bool:
+    """Whether a full disk is behind an error."""
     while error is not None:
         if (isinstance(error, OSError) and error.errno in FULL) or FULL_TEXT in str(error):
             return not isinstance(error, OnwardError)

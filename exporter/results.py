@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from exporter.validation.checks import Check
-from runtime.bundle import Manifest
 from runtime.errors import OnwardError
+
+if TYPE_CHECKING:
+    from exporter.validation.checks import Check
+    from runtime.bundle import Manifest
 
 
 @dataclass(frozen=True)

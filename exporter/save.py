@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import BinaryIO
 import numpy as np
 import onnx_ir
 
+from exporter.memory import drop_pages
 from runtime.bundle import GraphSpec, TensorSpec
 
 DATA_FILE = "model.onnx.data"
@@ -18,6 +20,8 @@ DATA_FILE = "model.onnx.data"
 THRESHOLD = 1024
 # Offsets on page boundaries can be memory-mapped.
 PAGE = 4096
+# Bytes of mapped weights that are held at a time, but for larger tensors: those that are written are made of float32.
+TOGETHER, NUMBER = 2**26, 4
 
 
 def save_graphs(
@@ -43,13 +47,14 @@ class WeightFile:
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
         self.stored: dict[tuple[onnx_ir.DataType, bytes], tuple[int, int]] = {}
+        self.read = 0  # bytes since pages were let go of
 
     def move(self, value: onnx_ir.Value) -> None:
         """Replace an initializer's tensor by a reference into the file."""
         tensor = value.const_value
         if tensor is None or tensor.nbytes < THRESHOLD:
             return
-        data = tensor.tobytes()
+        data = bytes_of(tensor)
         key = (tensor.dtype, hashlib.sha256(data).digest())
         if key not in self.stored:
             self.stored[key] = self._append(data)
@@ -57,12 +62,28 @@ class WeightFile:
         value.const_value = onnx_ir.ExternalTensor(
             DATA_FILE, offset, length, tensor.dtype, shape=tensor.shape, name=value.name or "", base_dir=""
         )
+        self._let_go(tensor.size)
 
-    def _append(self, data: bytes) -> tuple[int, int]:
+    def _append(self, data: memoryview | bytes) -> tuple[int, int]:
         self.file.write(b"\0" * (-self.file.tell() % PAGE))
         offset = self.file.tell()
         self.file.write(data)
         return offset, len(data)
+
+    def _let_go(self, count: int) -> None:
+        """Of mapped weights that have been read, from time to time."""
+        self.read += NUMBER * count
+        if self.read >= TOGETHER:
+            self.read = 0
+            drop_pages()
+
+
+def bytes_of(tensor: onnx_ir.TensorProtocol) -> memoryview | bytes:
+    """A tensor's bytes as they are written, where they lie if they lie so: a table of embeddings is large."""
+    array = np.asarray(tensor.numpy())
+    if array.nbytes != tensor.nbytes or sys.byteorder == "big":  # two numbers in a byte
+        return tensor.tobytes()
+    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
 
 
 def graph_spec(name: str, model: onnx_ir.Model, fusions: dict[str, int]) -> GraphSpec:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from exporter.evaluation.base import TEXT, Evaluator, Example, Sheet
 from exporter.evaluation.columns import Role
@@ -40,6 +39,8 @@ def ask_sentences(pipe: Any, items: Sequence[Example]) -> list[Any]:
 
 def ask_sentence_source(checkpoint: Checkpoint, items: Sequence[Example]) -> list[Any]:
     """Pooled in torch as the checkpoint declares."""
+    import torch
+
     facts = sentence_facts(Path(checkpoint.source.location))
     limit = {"max_length": facts["max_seq_length"]} if "max_seq_length" in facts else {}
 

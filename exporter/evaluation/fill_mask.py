@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from exporter.evaluation.base import Evaluator, Example, Sheet
 from exporter.evaluation.language_model import TEXT
@@ -37,6 +36,8 @@ def hits(feeds: Feeds, seed: int, tokenizer: Any, logits: Callable[[Feeds], np.n
 
 def ask_source(checkpoint: Checkpoint, texts: Sequence[Example]) -> list[Any]:
     """torch's guesses."""
+    import torch
+
     tokenizer, model = checkpoint.tokenizer, checkpoint.model
 
     def logits(feeds: Feeds) -> np.ndarray:

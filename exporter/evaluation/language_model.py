@@ -7,12 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from exporter.evaluation.base import Evaluator, Example, Sheet
 from exporter.evaluation.columns import Role
 from exporter.loading import Checkpoint
-from exporter.tracing.causal_lm import context_length
 from exporter.validation.causal_lm import logits_of
 from exporter.validation.checks import log_softmax
 from runtime.errors import InputError
@@ -57,6 +55,10 @@ def window_loss(logits: np.ndarray, ids: np.ndarray) -> float:
 
 def ask_source(checkpoint: Checkpoint, texts: Sequence[Example]) -> list[Any]:
     """torch's losses."""
+    import torch
+
+    from exporter.tracing.causal_lm import context_length
+
     model = checkpoint.model
     size = window_length(context_length(model), model.config.get_text_config().vocab_size)
     tokenised = [np.array(checkpoint.tokenizer(example.inputs, verbose=False)["input_ids"]) for example in texts]

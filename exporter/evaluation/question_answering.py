@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from exporter.evaluation.base import BATCH, Evaluator, Example, Sheet
 from exporter.evaluation.columns import Role
@@ -97,6 +96,8 @@ def question_first(checkpoint: Checkpoint) -> bool:
 
 def logits_of(checkpoint: Checkpoint, encoded: Any) -> tuple[np.ndarray, np.ndarray]:
     """Start and end logits `[windows, tokens]`."""
+    import torch
+
     names = [name for name in checkpoint.tokenizer.model_input_names if name in encoded]
     feeds = {name: torch.tensor(encoded[name], device=checkpoint.model.device) for name in names}
     with torch.no_grad():

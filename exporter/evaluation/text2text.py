@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from PIL import Image
-from transformers import GenerationConfig
 
 from exporter.evaluation.base import BATCH, IMAGE, Evaluator, Example, Sheet, images_of
 from exporter.evaluation.columns import Role
@@ -23,6 +21,9 @@ from exporter.loading import Checkpoint
 from exporter.seq2seq_tasks import resolve_tasks
 from runtime.generation.config import TASK_DEFAULTS
 from runtime.images import load_image
+
+if TYPE_CHECKING:
+    import torch
 
 SOURCE = Role("source", ("text", "document", "article", "dialogue", "input", "question", "en", "english"))
 TARGET = Role("target", ("summary", "highlights", "reference", "translation", "abstract", "output", "answer", "label"))
@@ -91,6 +92,9 @@ def ask_caption_source(checkpoint: Checkpoint, items: Sequence[Example]) -> list
 
 def generated(checkpoint: Checkpoint, tensors: dict[str, torch.Tensor], parameters: dict[str, Any]) -> list[str]:
     """Texts of one batch, without special tokens. Of the parameters those that HF has: the bundle keeps facts there."""
+    import torch
+    from transformers import GenerationConfig
+
     given = {**(parameters.get(TASK_DEFAULTS) or {}), **parameters}
     known = {name: given[name] for name in GenerationConfig().to_dict() if given.get(name) is not None}
     with torch.no_grad():

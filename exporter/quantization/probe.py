@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import onnx_ir
 import onnxruntime as ort
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
+from exporter.memory import release
 from exporter.quantization.request import Ranges
 from exporter.quantization.sites import Site
 
@@ -68,18 +70,28 @@ def run(
     model: onnx_ir.Model, values: Sequence[onnx_ir.Value], feeds: Sequence[Feeds], scratch: Path
 ) -> Iterator[list[np.ndarray]]:
     """The inner `values` for each of the feeds."""
-    outputs = list(model.graph.outputs)
-    extra = [value for value in values if not value.is_graph_output()]
-    try:
-        model.graph.outputs.extend(extra)
-        # One weight after the other: by default a gigabyte of them is on its way at a time.
-        onnx_ir.save(model, scratch / GRAPH, external_data=DATA, max_workers=1, max_in_flight_bytes=2**26)
-    finally:
-        model.graph.outputs[:] = outputs
+    # One weight after the other: by default a gigabyte of them is on its way at a time.
+    part = leading_to(model, values)
+    onnx_ir.save(part, scratch / GRAPH, external_data=DATA, max_workers=1, max_in_flight_bytes=2**26)
+    del part
+    release()  # the weights just read: from here on those of the copy count
     session = open_mapped(scratch / GRAPH)
     names = [str(value.name) for value in values]
     for feed in feeds:
         yield session.run(names, feed)
+
+
+def leading_to(model: onnx_ir.Model, values: Sequence[onnx_ir.Value]) -> onnx_ir.Model:
+    """A copy of the graph that computes `values` and nothing else; the weights are the same ones.
+
+    What follows the last of them is not computed, nor its weights touched: the table of a vocabulary is the largest.
+    """
+    part = model.clone()
+    known = {value.name: value for node in part.graph for value in node.outputs}
+    known |= {value.name: value for value in part.graph.inputs}
+    part.graph.outputs[:] = [known[value.name] for value in values]
+    RemoveUnusedNodesPass()(part)
+    return part
 
 
 def open_mapped(path: Path) -> ort.InferenceSession:

@@ -59,8 +59,8 @@ def type_name(kind: onnx_ir.DataType) -> str:
 
 
 def quantised_bits(node: onnx_ir.Node) -> int | None:
-    """The `bits` attribute of operators whose weights are packed in blocks (MatMulNBits, GatherBlockQuantized)."""
-    attribute = node.attributes.get("bits")
+    """Of operators whose weights are packed in blocks (MatMulNBits, GatherBlockQuantized; QMoE has its own word)."""
+    attribute = node.attributes.get("bits") or node.attributes.get("expert_weight_bits")
     return attribute.as_int() if attribute is not None and node.domain == FUSED_DOMAIN else None
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from exporter.precision import PRECISIONS
 from exporter.report import plots
 from exporter.report.side_by_side import side_by_side
 from exporter.report.units import duration, figure, size
@@ -41,7 +42,7 @@ def view(report: Mapping[str, Any]) -> dict[str, Any]:
     layers = report.get("layers", [])
     return {
         "manifest": manifest,
-        "verdict": verdict(report["checks"]),
+        "verdict": verdict(report["checks"], manifest["precision"]),
         "cards": cards(report),
         "groups": groups(report["checks"]),
         "accuracy": report["accuracy"],
@@ -65,14 +66,16 @@ def view(report: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def verdict(checks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One sentence on top: whether it passed, and what that means."""
+def verdict(checks: Sequence[Mapping[str, Any]], precision: str) -> dict[str, Any]:
+    """One sentence on top: whether it passed, and what that means in this precision."""
     if not checks:
         return {"state": "unknown", "text": "Not validated: exported with --no-validate."}
     failed = [check for check in checks if not check["passed"]]
     if failed:
         return {"state": "bad", "text": f"{len(failed)} of {len(checks)} checks failed."}
-    return {"state": "good", "text": f"Answers like its source model: all {len(checks)} checks passed."}
+    exact = precision not in PRECISIONS or PRECISIONS[precision].exact
+    meaning = "Answers like its source model" if exact else f"As close to its source model as {precision} may be"
+    return {"state": "good", "text": f"{meaning}: all {len(checks)} checks passed."}
 
 
 def cards(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -81,7 +84,7 @@ def cards(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     found = [("On disk", size(sum(report["sizes"].values())), "graphs and weights")]
     errors = [check["figures"]["error"] for check in checks if "error" in check["figures"]]
     if errors:
-        found.append(("Largest error", f"{max(errors):.1e}", "of any output, as a share of the largest value"))
+        found.append(("Largest error", f"{max(errors):.2g}", "of any output, as a share of the largest value"))
     top = [check["figures"]["top1"] for check in checks if "top1" in check["figures"]]
     if top:
         found.append(("Top-1 agreement", f"{min(top):.1%}", "positions with the source's best answer, worst check"))
@@ -120,13 +123,17 @@ def precision_map(operators: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def quantisation(found: Mapping[str, Any] | None) -> dict[str, Any]:
-    """How the weights were quantised: scheme, notes, shares in per cent, and what was given more bits, and why."""
+    """How the weights were quantised: scheme, notes, shares in per cent, and what was given more bits, and why.
+
+    What was done to other kinds of weights (convolutions, experts) is noted too.
+    """
     if not found:
         return {}
+    others = [f"{name}: {text}" for name, text in found.items() if isinstance(text, str) and name != "scheme"]
     shares = {name: share for name, share in found.get("weights_percent", {}).items() if share}
     return {
         "scheme": found.get("scheme", ""),
-        "notes": found.get("notes", []),
+        "notes": [*others, *found.get("notes", [])],
         "shares": with_shares(shares),
         "kept": list(found.get("kept", {}).items()),
     }

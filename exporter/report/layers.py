@@ -15,11 +15,9 @@ from typing import Any
 import numpy as np
 import onnx_ir
 import onnxruntime as ort
-import torch
 
 from exporter.loading import Checkpoint
 from exporter.report.workloads import Workload
-from exporter.tracing.causal_lm import context_length
 from exporter.validation.causal_lm import prompt_ids
 
 Arrays = Mapping[str, np.ndarray]
@@ -43,6 +41,8 @@ class LayerReference:
 
 def record_layers(checkpoint: Checkpoint, works: Sequence[Workload]) -> LayerReference | None:
     """Ask the source; None for a model that keeps no such values."""
+    import torch
+
     if checkpoint.row.kind == "causal-lm":
         return record_cache(checkpoint)
     feeds = works[0].feeds
@@ -61,6 +61,10 @@ def record_layers(checkpoint: Checkpoint, works: Sequence[Workload]) -> LayerRef
 
 def record_cache(checkpoint: Checkpoint) -> LayerReference | None:
     """Keys and values `[kv_heads, tokens, head_dim]` of every layer for one text."""
+    import torch
+
+    from exporter.tracing.causal_lm import context_length
+
     room = context_length(checkpoint.model)
     texts = prompt_ids(checkpoint.tokenizer, 2 * room)
     if not texts:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from exporter.loading import Checkpoint
 from exporter.quiet import quiet
 from exporter.report.latency import Timing, latency_table, measure
@@ -30,6 +28,8 @@ class SourceFacts:
 
 def observe_source(checkpoint: Checkpoint) -> SourceFacts:
     """Time the source and keep what its layers say. A model that refuses is reported, it does not end the export."""
+    import torch
+
     problems: dict[str, str] = {}
     works: list[Workload] = []
     timings: list[Timing] = []

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from exporter.loading import Checkpoint
-from exporter.tracing.causal_lm import context_length
 from exporter.validation.images import drawing
 from exporter.validation.seq2seq import TEXTS as SOURCES
 from exporter.validation.seq2seq import checkpoint_parameters, encode
@@ -41,6 +39,8 @@ def workloads(checkpoint: Checkpoint) -> list[Workload]:
 
 def encoder(checkpoint: Checkpoint) -> list[Workload]:
     """Batches of 1 and 8 texts without padding."""
+    from exporter.tracing.causal_lm import context_length
+
     tokenizer = checkpoint.tokenizer
     length = min(TOKENS, context_length(checkpoint.model), tokenizer.model_max_length)
     names = set(tokenizer.model_input_names)
@@ -69,6 +69,8 @@ def vision(checkpoint: Checkpoint) -> list[Workload]:
 
 def causal_lm(checkpoint: Checkpoint) -> list[Workload]:
     """The first token of a prompt, and every token after it."""
+    from exporter.tracing.causal_lm import context_length
+
     length = max(min(TOKENS, context_length(checkpoint.model) - NEW), 1)
     feeds = {"input_ids": random_ids(checkpoint, 1, length)}
     return [
@@ -79,6 +81,8 @@ def causal_lm(checkpoint: Checkpoint) -> list[Workload]:
 
 def seq2seq(checkpoint: Checkpoint) -> list[Workload]:
     """One source text, and some tokens of its target."""
+    from exporter.tracing.causal_lm import context_length
+
     feeds = encode(checkpoint.tokenizer, SOURCES[1], context_length(checkpoint.model))
     return generated(feeds, "text")
 
@@ -116,6 +120,8 @@ def random_ids(checkpoint: Checkpoint, rows: int, length: int) -> np.ndarray:
 
 def source_call(checkpoint: Checkpoint, work: Workload) -> Callable[[int], Any]:
     """Runs the source model on a workload, generating the given number of tokens."""
+    import torch
+
     model = checkpoint.model
     tensors = {name: torch.tensor(array, device=model.device) for name, array in work.feeds.items()}
     if not work.new_tokens:
@@ -128,6 +134,8 @@ def source_call(checkpoint: Checkpoint, work: Workload) -> Callable[[int], Any]:
 
 def finished(output: Any) -> None:
     """Wait for a GPU to have done what it was told."""
+    import torch
+
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 

@@ -11,13 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
-from transformers import pipeline as hf_pipeline
 
 from exporter.loading import Checkpoint
+from exporter.memory import block_by_block, release
 from exporter.precision import Precision
 from exporter.quiet import quiet
-from exporter.tracing.causal_lm import context_length
 from exporter.validation.checks import Check, compare_logits
 from runtime.generation.config import resolve
 from runtime.generation.slots import SlotRunner
@@ -64,6 +62,10 @@ class Reference:
 
 def record(checkpoint: Checkpoint) -> Reference:
     """Ask the source model, which should be in float32."""
+    import torch
+
+    from exporter.tracing.causal_lm import context_length
+
     model, tokenizer = checkpoint.model, checkpoint.tokenizer
     context = context_length(model)
     reference = Reference()
@@ -72,7 +74,10 @@ def record(checkpoint: Checkpoint) -> Reference:
             reference.logits.append((ids, logits_of(model, ids)))
         ids = long_sequence(model, tokenizer, context)
         positions = spread(len(ids), model.config.get_text_config().vocab_size)
-        reference.long = (ids, positions, logits_of(model, ids, positions))
+        release()
+        with block_by_block(model):  # scores of attention over so long a text are as large as the weights
+            reference.long = (ids, positions, logits_of(model, ids, positions))
+        release()
         prompts = [ids for ids in prompt_ids(tokenizer, context) if len(ids) + NEW_TOKENS < context]
         reference.greedy = [generate(model, ids, GREEDY) for ids in prompts]
         reference.beams = [generate(model, ids, BEAM) for ids in prompts[:3]]
@@ -85,6 +90,8 @@ def logits_of(model: Any, ids: np.ndarray, positions: np.ndarray | None = None) 
 
     All logits of a long text would be the largest thing in memory, several times the weights of a small model.
     """
+    import torch
+
     head = model.get_output_embeddings()
     picked = None if positions is None else torch.tensor(positions, device=model.device)
     hook = head.register_forward_pre_hook(lambda module, args: (args[0] if picked is None else args[0][:, picked],))
@@ -125,6 +132,8 @@ def prompt_ids(tokenizer: Any, context: int) -> list[np.ndarray]:
 
 def generate(model: Any, ids: np.ndarray, options: dict[str, Any]) -> Generated:
     """HF's own tokens for one prompt."""
+    import torch
+
     inputs = torch.tensor(ids, device=model.device)[None]
     output = model.generate(
         inputs, attention_mask=torch.ones_like(inputs), **options, output_scores=True, return_dict_in_generate=True
@@ -144,6 +153,8 @@ def strip_padding(model: Any, tokens: list[int]) -> list[int]:
 
 def record_answers(checkpoint: Checkpoint, context: int) -> list[tuple[Any, dict[str, Any], Any]]:
     """HF's pipeline on prompts and, where there is a template, on a chat."""
+    from transformers import pipeline as hf_pipeline
+
     # A copy: HF's pipeline turns the padding side of its tokenizer to the left, and ours is still to be saved.
     tokenizer = copy.deepcopy(checkpoint.tokenizer)
     pipe = hf_pipeline("text-generation", model=checkpoint.model, tokenizer=tokenizer)

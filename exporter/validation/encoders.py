@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from exporter.loading import Checkpoint
 from exporter.precision import Precision
@@ -30,6 +29,8 @@ class Reference:
 
 def outputs_of(checkpoint: Checkpoint, *texts: str, **options: Any) -> Outputs:
     """The source's outputs of the task for one text or pair, without the batch dimension, float32."""
+    import torch
+
     tokenizer, names = checkpoint.tokenizer, [name for name, _ in checkpoint.row.outputs]
     encoded = tokenizer(*texts, **{"truncation": True, **options}, return_tensors="pt").to(checkpoint.model.device)
     inputs = {name: encoded[name] for name in tokenizer.model_input_names if name in encoded}

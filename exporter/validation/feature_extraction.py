@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformers import pipeline as hf_pipeline
-
 from exporter.loading import Checkpoint
 from exporter.precision import Precision
 from exporter.quiet import quiet
@@ -18,6 +16,8 @@ from runtime.pipelines.feature_extraction import FeatureExtractionPipeline
 
 def record(checkpoint: Checkpoint) -> Reference:
     """Ask the source model, which should be in float32."""
+    from transformers import pipeline as hf_pipeline
+
     pipe = hf_pipeline("feature-extraction", model=checkpoint.model, tokenizer=checkpoint.tokenizer)
     inputs: list[Any] = [TEXTS[0], list(TEXTS[:3])]
     with quiet():

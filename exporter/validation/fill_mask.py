@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformers import pipeline as hf_pipeline
-
 from exporter.loading import Checkpoint
 from exporter.precision import Precision
 from exporter.quiet import quiet
@@ -26,6 +24,8 @@ TEXTS = (
 
 def record(checkpoint: Checkpoint) -> Reference:
     """Ask the source model, which should be in float32."""
+    from transformers import pipeline as hf_pipeline
+
     pipe = hf_pipeline("fill-mask", model=checkpoint.model, tokenizer=checkpoint.tokenizer)
     texts = with_masks(checkpoint.tokenizer)
     with quiet():

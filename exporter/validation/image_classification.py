@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformers import pipeline as hf_pipeline
-
 from exporter.loading import Checkpoint
 from exporter.precision import Precision
 from exporter.quiet import quiet
@@ -16,6 +14,8 @@ from exporter.validation.vision import Reference, compare_outputs, images, outpu
 
 def record(checkpoint: Checkpoint) -> Reference:
     """Ask the source model, which should be in float32."""
+    from transformers import pipeline as hf_pipeline
+
     pipe = hf_pipeline("image-classification", model=checkpoint.model, image_processor=checkpoint.processor)
     with quiet():
         answers = [(question, options, pipe(question, **options)) for question, options in questions()]

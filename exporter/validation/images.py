@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
-from transformers.image_utils import load_image as hf_load_image
 
 from exporter.quiet import quiet
 from exporter.validation.checks import Check
@@ -117,6 +116,8 @@ def compare_images(processor: Any, ours: ImageProcessor) -> Check:
 
 def hf_inputs(processor: Any, image: Any) -> dict[str, np.ndarray]:
     """As HF's image pipelines do it."""
+    from transformers.image_utils import load_image as hf_load_image
+
     return {
         name: np.asarray(value) for name, value in processor(images=[hf_load_image(image)], return_tensors="np").items()
     }

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from transformers import pipeline as hf_pipeline
 
 from exporter.loading import Checkpoint
 from exporter.precision import Precision
@@ -29,6 +28,8 @@ class Tolerance:
 
 def record(checkpoint: Checkpoint) -> Reference:
     """Ask the source model, which should be in float32, with a threshold that no score comes close to."""
+    from transformers import pipeline as hf_pipeline
+
     pipe = hf_pipeline("object-detection", model=checkpoint.model, image_processor=checkpoint.processor)
     reference = Reference()
     with quiet():

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from exporter.loading import Checkpoint
 from exporter.precision import Precision
 from exporter.quiet import quiet
@@ -44,6 +42,8 @@ def ordered(checkpoint: Checkpoint, example: tuple[str, str]) -> tuple[str, str]
 
 def best_answer(checkpoint: Checkpoint, question: str, context: str) -> dict[str, Any]:
     """The most probable words of the context, spans with the same text taken together."""
+    import torch
+
     texts = ordered(checkpoint, (question, context))
     text_index = texts.index(context)
     encoded = checkpoint.tokenizer(*texts, return_tensors="pt")

@@ -6,10 +6,9 @@ HF has no pipeline for this task: the reference is `pooled`, written against sen
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from exporter.loading import Checkpoint
 from exporter.precision import Precision
@@ -20,9 +19,14 @@ from exporter.validation.encoders import Reference, compare_features, compare_ou
 from exporter.validation.text_classification import TEXTS
 from runtime.pipelines.sentence_similarity import SentenceSimilarityPipeline
 
+if TYPE_CHECKING:
+    import torch
+
 
 def record(checkpoint: Checkpoint) -> Reference:
     """Ask the source model, which should be in float32."""
+    import torch
+
     facts = sentence_facts(Path(checkpoint.source.location))
     limit = {"max_length": facts["max_seq_length"]} if "max_seq_length" in facts else {}
     with quiet():
@@ -39,6 +43,8 @@ def prepared(text: str, facts: dict[str, Any]) -> str:
 
 def pooled(states: torch.Tensor, facts: dict[str, Any]) -> np.ndarray:
     """The vector of one text from its hidden states `[tokens, size]`, without padding."""
+    import torch
+
     places = torch.arange(1, len(states) + 1, dtype=states.dtype)[:, None]
     by_mode = {
         "cls": lambda: states[0],

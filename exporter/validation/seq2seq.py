@@ -7,20 +7,20 @@ same parameters.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from exporter.loading import Checkpoint
 from exporter.precision import Precision
 from exporter.quiet import quiet
-from exporter.tracing.captioner import inner_parameters, steps_language_model
-from exporter.tracing.causal_lm import context_length
 from exporter.validation.causal_lm import BEAM, GREEDY, STEPS, Generated, generation_check, strip_padding
 from exporter.validation.checks import Check, compare_logits
 from runtime.generation.config import resolve
 from runtime.pipelines.text2text_generation import start_token
+
+if TYPE_CHECKING:
+    import torch
 
 TEXTS = (
     "Hello!",
@@ -46,12 +46,18 @@ class Reference:
 
 def record(checkpoint: Checkpoint) -> Reference:
     """Ask the source model, which should be in float32, about texts."""
+    from exporter.tracing.causal_lm import context_length
+
     limit = context_length(checkpoint.model)
     return record_sources(checkpoint, [encode(checkpoint.tokenizer, text, limit) for text in TEXTS])
 
 
 def record_sources(checkpoint: Checkpoint, sources: list[dict[str, np.ndarray]]) -> Reference:
     """Ask the source model about what its encoder reads: arrays `[1, ...]` by input name."""
+    import torch
+
+    from exporter.tracing.causal_lm import context_length
+
     model, tokenizer = checkpoint.model, checkpoint.tokenizer
     reference = Reference(decoder_start(model))
     random = np.random.default_rng(0)
@@ -74,11 +80,15 @@ def record_sources(checkpoint: Checkpoint, sources: list[dict[str, np.ndarray]])
 
 def ids_argument(model: Any) -> str:
     """Under which name the model takes the ids of the text that it writes."""
+    from exporter.tracing.captioner import steps_language_model
+
     return "input_ids" if steps_language_model(model) else "decoder_input_ids"
 
 
 def decoder_start(model: Any) -> int:
     """What HF's `generate()` starts the decoder from."""
+    from exporter.tracing.captioner import inner_parameters, steps_language_model
+
     if steps_language_model(model):
         return int(inner_parameters(model)["decoder_start_token_id"])
     config = model.generation_config
@@ -97,6 +107,9 @@ def encode(tokenizer: Any, text: str, limit: int) -> dict[str, np.ndarray]:
 
 def generate(model: Any, tensors: dict[str, torch.Tensor], start: int, options: dict[str, Any]) -> Generated:
     """HF's own tokens for one source, no more than the model has positions for."""
+    from exporter.tracing.captioner import steps_language_model
+    from exporter.tracing.causal_lm import context_length
+
     options = {**options, "max_new_tokens": min(options["max_new_tokens"], context_length(model) - 1)}
     output = model.generate(**tensors, **options, output_scores=True, return_dict_in_generate=True)
     best = [scores[0].float().topk(2).values for scores in output.scores]

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
-from transformers import pipeline as hf_pipeline
 
 from exporter.loading import Checkpoint
 from exporter.precision import Precision
@@ -39,6 +37,9 @@ class Reference:
 
 def record(checkpoint: Checkpoint) -> Reference:
     """Ask the source model, which should be in float32. Every text runs alone there, so padding cannot leak."""
+    import torch
+    from transformers import pipeline as hf_pipeline
+
     pipe = hf_pipeline("text-classification", model=checkpoint.model, tokenizer=checkpoint.tokenizer)
     reference = Reference()
     with quiet(), torch.no_grad():

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformers import pipeline as hf_pipeline
-
 from exporter.loading import Checkpoint
 from exporter.precision import Precision
 from exporter.quiet import quiet
@@ -28,6 +26,8 @@ LONGEST_WINDOW = 1024  # tokens; beyond it a text in several windows takes too l
 
 def record(checkpoint: Checkpoint) -> Reference:
     """Ask the source model, which should be in float32."""
+    from transformers import pipeline as hf_pipeline
+
     pipe = hf_pipeline("token-classification", model=checkpoint.model, tokenizer=checkpoint.tokenizer)
     with quiet():
         return Reference(

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 from exporter.loading import Checkpoint
@@ -36,6 +35,8 @@ def images() -> list[Image.Image]:
 
 def outputs_of(checkpoint: Checkpoint, image: Image.Image) -> dict[str, np.ndarray]:
     """The source's outputs of the task for one image, without the batch dimension, float32."""
+    import torch
+
     encoded = checkpoint.processor(images=image, return_tensors="pt").to(checkpoint.model.device)
     with torch.no_grad():
         output = checkpoint.model(**encoded)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformers import pipeline as hf_pipeline
-
 from exporter.loading import Checkpoint
 from exporter.precision import Precision
 from exporter.quiet import quiet
@@ -22,6 +20,8 @@ TEMPLATE = "Dieser Text handelt von {}."
 
 def record(checkpoint: Checkpoint) -> Reference:
     """Ask the source model, which should be in float32. Raises `ExportError` when it has no label for entailment."""
+    from transformers import pipeline as hf_pipeline
+
     if not any(label.lower().startswith("entail") for label in checkpoint.config.label2id):
         names = ", ".join(checkpoint.config.label2id)
         raise ExportError(

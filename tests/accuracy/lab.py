@@ -12,13 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from exporter.finishing import Finish
 from exporter.held import Held
 from exporter.job import Job
 from exporter.loading import load_config
+from exporter.making import attempt
 from exporter.options import ExportOptions
 from exporter.precision import PRECISIONS
 from exporter.source import resolve_source
 from exporter.stages import Stages
+from exporter.staging import Stagings
 from exporter.tasks import resolve_task
 from runtime import pipeline
 from tests.accuracy.test_accuracy import accuracy, token_losses, windows
@@ -56,7 +59,9 @@ class Lab:
         chosen = replace(self.options, **options)
         job = Job(chosen, self.source, self.row, PRECISIONS[precision], name, Stages())
         self.held = self.held or Held(job.load)
-        return job.run(self.held, None, last=False).directory
+        with Stagings(chosen) as stagings:
+            made = attempt(job, self.held, None, False, stagings.open)
+            return Finish(chosen, precision, job.stages).run(made, None, stagings).directory
 
 
 @dataclass(frozen=True)
