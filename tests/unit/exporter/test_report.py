@@ -273,7 +273,10 @@ def test_what_was_quantised_and_what_was_not(report: dict[str, Any]) -> None:
         "weights_percent": {"4 bit": 90.0, "8 bit": 10.0, "float": 0.0},
         "kept": {"lm_head <weight>": "loses 0.3 of its output in 4 bit"},
         "notes": ["tied table stored once"],
+        "experts": "QMoE <all>",
     }
+    changed["manifest"]["precision"] = "int4"
+    assert "Answers like its source model" in render(report)
     content = render(changed)
     assert Page(content).open == []
     for words in (
@@ -283,5 +286,7 @@ def test_what_was_quantised_and_what_was_not(report: dict[str, Any]) -> None:
         "loses 0.3",
         "tied table",
         "1 weight with more bits",
+        "experts: QMoE &lt;all&gt;",
+        "As close to its source model as int4 may be",
     ):
         assert words in content
