@@ -33,7 +33,7 @@ class Engine:
     """Runs sequences to their end. Thread-safe: `submit` from anywhere; steps are serialised by a lock.
 
     max_waiting: length of the queue, beyond which `submit` refuses. chunk: tokens of prompts that a step reads while
-    others decode. candidates: whether steps fetch only the best tokens of each row where these are enough for all of
+    others decode. candidates: whether runs tell only the best tokens of each row where these are enough for all of
     them; by default where the runner says that it pays (logits on a GPU).
     """
 

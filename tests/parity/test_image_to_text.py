@@ -14,6 +14,7 @@ from exporter.validation.images import drawing
 from runtime import pipeline
 from runtime.errors import InputError
 from tests.checkpoints.seq2seq import tiny_captioner
+from tests.device import MEMORIES, move_to_device
 
 IMAGES = [drawing(50, 60, 1), drawing(200, 40, 2), drawing(33, 33, 3).convert("L")]
 
@@ -47,8 +48,11 @@ def caption(checkpoint: Path) -> Any:
 
 
 @pytest.mark.parametrize("options", [{}, {"num_beams": 3}, {"num_beams": 2, "num_return_sequences": 2}])
-def test_captions_equal_generate(bundle: Path, caption: Any, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_captions_equal_generate(bundle: Path, caption: Any, options: dict[str, Any], memory: str) -> None:
     pipe = pipeline("image-to-text", bundle)
+    if memory == "device":
+        move_to_device(pipe)
     found = pipe(IMAGES, max_new_tokens=12, generate_kwargs={"do_sample": False, **options})
     assert found == [caption(image, max_new_tokens=12, do_sample=False, **options) for image in IMAGES]
 
