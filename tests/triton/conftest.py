@@ -28,11 +28,7 @@ def server_python() -> Path:
 @pytest.fixture(scope="session")
 def server(exported_repository: Path, server_python: Path) -> Iterator[TritonServer]:
     """A server that is ready; one for all tests, so a test that breaks it breaks the tests after it."""
-    with TritonServer() as running:
-        running.start(exported_repository, python=server_python)
-        running.wait_ready(timeout=120)
-        yield running
-        assert running.running(), f"the server died:\n{running.log()}"
+    yield from _ready(exported_repository, server_python, 120)
 
 
 @pytest.fixture(scope="session")
@@ -79,8 +75,13 @@ def zoo_repository(
 @pytest.fixture(scope="session")
 def zoo(zoo_repository: Path, server_python: Path) -> Iterator[TritonServer]:
     """One server with all of them."""
+    yield from _ready(zoo_repository, server_python, 300)
+
+
+def _ready(repository: Path, python: Path, timeout: float) -> Iterator[TritonServer]:
+    """A server that answers, and must still run when its tests have ended."""
     with TritonServer() as running:
-        running.start(zoo_repository, python=server_python)
-        running.wait_ready(timeout=300)
+        running.start(repository, python=python)
+        running.wait_ready(timeout=timeout)
         yield running
         assert running.running(), f"the server died:\n{running.log()}"

@@ -21,7 +21,7 @@ from transformers import (
 from tests.checkpoints import TINY_CAPTIONER
 from tests.checkpoints.train.captions import COLOURS, RELATIONS, SHAPES, SIZE, Captioned, captioned
 from tests.checkpoints.train.card import write_card
-from tests.checkpoints.train.optimise import adamw
+from tests.checkpoints.train.optimise import adamw, train
 
 POSITIONS = 16
 WIDTH = 96
@@ -46,13 +46,12 @@ def main() -> None:
     labels = encode(tokenizer, [one.caption for one in drawn])
     model = VisionEncoderDecoderModel(config=_config(tokenizer))
     print(f"{model.num_parameters():,} parameters", flush=True)
-    optimizer = adamw(model.train(), peak=1.5e-3, steps=STEPS)
-    for step in range(1, STEPS + 1):
+
+    def loss() -> torch.Tensor:
         chosen = torch.from_numpy(random.integers(0, DRAWN, BATCH))
-        loss = model(pixel_values=_shifted(pixels[chosen], random), labels=labels[chosen]).loss
-        optimizer.step(loss, model)
-        if step % 200 == 0:
-            print(f"step {step}: train {loss.item():.3f}", flush=True)
+        return model(pixel_values=_shifted(pixels[chosen], random), labels=labels[chosen]).loss
+
+    train(model, adamw(model, peak=1.5e-3, steps=STEPS), loss)
     _save(model.eval(), tokenizer, processor)
 
 

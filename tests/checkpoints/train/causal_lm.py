@@ -15,7 +15,7 @@ from tests.checkpoints import LM_HELDOUT, TINY_GPT2
 from tests.checkpoints.train.bpe import gpt2_tokenizer
 from tests.checkpoints.train.card import write_card
 from tests.checkpoints.train.corpus import training_and_heldout
-from tests.checkpoints.train.optimise import muon
+from tests.checkpoints.train.optimise import muon, train
 
 VOCAB_SIZE = 2048
 POSITIONS = 256
@@ -67,17 +67,18 @@ def stream(tokenizer: GPT2Tokenizer, blocks: list[str]) -> torch.Tensor:
 
 def _train(model: GPT2LMHeadModel, training: torch.Tensor, heldout: torch.Tensor) -> None:
     """``STEPS`` updates on random windows of ``POSITIONS`` tokens."""
-    optimizer = muon(model, peak=0.02, adamw_peak=3e-3, steps=STEPS)
     generator = torch.Generator().manual_seed(SEED)
-    for step in range(1, STEPS + 1):
-        model.train()
+
+    def loss() -> torch.Tensor:
         starts = torch.randint(len(training) - POSITIONS, (BATCH,), generator=generator)
         batch = torch.stack([training[start : start + POSITIONS] for start in starts])
-        loss = next_token_loss(model, batch)
-        optimizer.step(loss, model)
-        if step % 100 == 0:
-            model.eval()
-            print(f"step {step}: train {loss.item():.3f}, held out {heldout_loss(model, heldout):.3f}", flush=True)
+        return next_token_loss(model, batch)
+
+    def note() -> str:
+        return f", held out {heldout_loss(model.eval(), heldout):.3f}"
+
+    optimizer = muon(model, peak=0.02, adamw_peak=3e-3, steps=STEPS)
+    train(model, optimizer, loss, every=100, note=note)
 
 
 def _save(model: GPT2LMHeadModel, tokenizer: GPT2Tokenizer, training: torch.Tensor, heldout: list[str]) -> None:

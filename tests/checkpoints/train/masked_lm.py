@@ -14,7 +14,7 @@ from transformers import BertConfig, BertForMaskedLM, BertTokenizer
 
 from tests.checkpoints import MLM_HELDOUT, TINY_MLM
 from tests.checkpoints.train.card import write_card
-from tests.checkpoints.train.optimise import adamw
+from tests.checkpoints.train.optimise import adamw, train
 from tests.checkpoints.train.truths import Gap, gap, vocabulary
 
 POSITIONS = 64
@@ -34,13 +34,12 @@ def main() -> None:
     tokenizer = _tokenizer()
     model = BertForMaskedLM(_config(tokenizer))
     print(f"{model.num_parameters():,} parameters", flush=True)
-    optimizer = adamw(model.train(), peak=2.5e-3, steps=STEPS)
-    for step in range(1, STEPS + 1):
+
+    def loss() -> torch.Tensor:
         inputs, labels = encode(tokenizer, [gap(random) for _ in range(BATCH)])
-        loss = model(**inputs, labels=labels).loss
-        optimizer.step(loss, model)
-        if step % 200 == 0:
-            print(f"step {step}: train {loss.item():.3f}", flush=True)
+        return model(**inputs, labels=labels).loss
+
+    train(model, adamw(model, peak=2.5e-3, steps=STEPS), loss)
     _save(model.eval(), tokenizer)
 
 

@@ -16,7 +16,7 @@ from tests.checkpoints import LM_HELDOUT, TINY_GPT2, TINY_MIXTRAL, TINY_QWEN2_MO
 from tests.checkpoints.train.card import write_card
 from tests.checkpoints.train.causal_lm import POSITIONS, heldout_loss, stream
 from tests.checkpoints.train.corpus import training_and_heldout
-from tests.checkpoints.train.optimise import adamw
+from tests.checkpoints.train.optimise import adamw, train
 
 STEPS, BATCH, LENGTH = 1500, 16, 96
 SEED = 20241
@@ -60,16 +60,14 @@ def main() -> None:
 
 def _train(model: Any, tokens: torch.Tensor) -> None:
     """``STEPS`` updates on random windows; the loss includes what keeps experts equally busy."""
-    optimizer = adamw(model, peak=6e-3, steps=STEPS)
     generator = torch.Generator().manual_seed(SEED)
-    model.train()
-    for step in range(1, STEPS + 1):
+
+    def loss() -> torch.Tensor:
         starts = torch.randint(len(tokens) - LENGTH, (BATCH,), generator=generator)
         batch = torch.stack([tokens[start : start + LENGTH] for start in starts])
-        loss = model(batch, labels=batch, output_router_logits=True, use_cache=False).loss
-        optimizer.step(loss, model)
-        if step % 100 == 0:
-            print(f"step {step}: {loss.item():.3f}", flush=True)
+        return model(batch, labels=batch, output_router_logits=True, use_cache=False).loss
+
+    train(model, adamw(model, peak=6e-3, steps=STEPS), loss, every=100)
 
 
 def _save(model_type: str, model: Any, tokenizer: Any) -> None:

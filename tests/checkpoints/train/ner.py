@@ -15,7 +15,7 @@ from transformers import BertConfig, BertForTokenClassification, BertTokenizer
 from tests.checkpoints import NER_HELDOUT, TINY_NER
 from tests.checkpoints.train.card import write_card
 from tests.checkpoints.train.ner_sentences import Tagged, tagged_sentence
-from tests.checkpoints.train.optimise import adamw
+from tests.checkpoints.train.optimise import adamw, train
 
 LABELS = ["O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC"]
 VOCAB_SIZE = 1800
@@ -35,14 +35,13 @@ def main() -> None:
     write_heldout()
     tokenizer = _tokenizer([" ".join(tagged_sentence(random)[0]) for _ in range(20_000)])
     model = BertForTokenClassification(_config(tokenizer))
-    optimizer = adamw(model.train(), peak=3e-3, steps=STEPS)
-    for step in range(1, STEPS + 1):
+
+    def loss() -> torch.Tensor:
         inputs, labels = encode(tokenizer, [tagged_sentence(random) for _ in range(BATCH)])
         _forget_words(inputs["input_ids"], labels, tokenizer)
-        loss = model(**inputs, labels=labels).loss
-        optimizer.step(loss, model)
-        if step % 200 == 0:
-            print(f"step {step}: train {loss.item():.3f}", flush=True)
+        return model(**inputs, labels=labels).loss
+
+    train(model, adamw(model, peak=3e-3, steps=STEPS), loss)
     _save(model.eval(), tokenizer)
 
 

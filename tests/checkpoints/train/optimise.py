@@ -1,6 +1,7 @@
-"""The optimisers and the learning-rate schedule of the training scripts."""
+"""The optimisers, the learning-rate schedule and the loop of the training scripts."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR
@@ -14,6 +15,7 @@ class Cosine:
 
     def __init__(self, optimizers: list[torch.optim.Optimizer], steps: int) -> None:
         self.optimizers = optimizers
+        self.steps = steps
         self.schedules = [LambdaLR(optimizer, lambda step: _factor(step, steps)) for optimizer in optimizers]
 
     def step(self, loss: torch.Tensor, model: torch.nn.Module) -> None:
@@ -24,6 +26,22 @@ class Cosine:
             optimizer.step()
             schedule.step()
             optimizer.zero_grad()
+
+
+def train(
+    model: torch.nn.Module,
+    optimizer: Cosine,
+    loss: Callable[[], torch.Tensor],
+    every: int = 200,
+    note: Callable[[], str] = str,
+) -> None:
+    """All steps of ``optimizer``. loss: of a fresh batch. Every so many steps the loss is printed, and ``note``."""
+    for step in range(1, optimizer.steps + 1):
+        model.train()
+        current = loss()
+        optimizer.step(current, model)
+        if step % every == 0:
+            print(f"step {step}: train {current.item():.3f}{note()}", flush=True)
 
 
 def adamw(model: torch.nn.Module, peak: float, steps: int) -> Cosine:

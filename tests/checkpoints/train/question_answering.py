@@ -17,7 +17,7 @@ from transformers import BertConfig, BertForQuestionAnswering, BertTokenizer
 from tests.checkpoints import QA_HELDOUT, TINY_QA
 from tests.checkpoints.train.card import write_card
 from tests.checkpoints.train.facts import Example, example
-from tests.checkpoints.train.optimise import adamw
+from tests.checkpoints.train.optimise import adamw, train
 
 VOCAB_SIZE = 1500
 POSITIONS = 128
@@ -42,13 +42,12 @@ def main() -> None:
 
 def _train(model: BertForQuestionAnswering, tokenizer: BertTokenizer, random: Random, steps: int, peak: float) -> None:
     """``steps`` updates on fresh batches, the rate falling from ``peak``."""
-    optimizer = adamw(model.train(), peak=peak, steps=steps)
-    for step in range(1, steps + 1):
+
+    def loss() -> torch.Tensor:
         inputs, starts, ends = encode(tokenizer, [example(random) for _ in range(BATCH)])
-        loss = model(**inputs, start_positions=starts, end_positions=ends).loss
-        optimizer.step(loss, model)
-        if step % 200 == 0:
-            print(f"step {step}: train {loss.item():.3f}", flush=True)
+        return model(**inputs, start_positions=starts, end_positions=ends).loss
+
+    train(model, adamw(model, peak=peak, steps=steps), loss)
 
 
 def write_heldout() -> None:

@@ -18,7 +18,7 @@ from transformers import BertConfig, BertForSequenceClassification, BertTokenize
 from tests.checkpoints import HERE, SENTIMENT_HELDOUT, TINY_BERT
 from tests.checkpoints.train.card import write_card
 from tests.checkpoints.train.grammar import Labelled, sentence
-from tests.checkpoints.train.optimise import adamw
+from tests.checkpoints.train.optimise import adamw, train
 
 LABELS = {0: "NEGATIVE", 1: "POSITIVE"}
 VOCAB_SIZE = 3500
@@ -98,18 +98,16 @@ def _train(
     model: BertForSequenceClassification, tokenizer: BertTokenizer, training: list[Labelled], random: Random
 ) -> None:
     """``STEPS`` updates on fresh batches, mostly composed, partly hand-written sentences."""
-    optimizer = adamw(model, peak=2e-3, steps=STEPS)
-    model.train()
-    for step in range(1, STEPS + 1):
+
+    def loss() -> torch.Tensor:
         batch = [_draw(training, random) for _ in range(BATCH)]
         inputs = _encode(tokenizer, [text for text, _ in batch])
         _forget_words(inputs["input_ids"], tokenizer)
         logits = model(**inputs).logits
         labels = torch.tensor([label for _, label in batch])
-        loss = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=0.05)
-        optimizer.step(loss, model)
-        if step % 500 == 0:
-            print(f"step {step}: train {loss.item():.3f}", flush=True)
+        return torch.nn.functional.cross_entropy(logits, labels, label_smoothing=0.05)
+
+    train(model, adamw(model, peak=2e-3, steps=STEPS), loss, every=500)
 
 
 def _draw(training: list[Labelled], random: Random) -> Labelled:

@@ -10,7 +10,7 @@ from transformers import ConvNextImageProcessorPil, ResNetConfig, ResNetForImage
 
 from tests.checkpoints import TINY_RESNET
 from tests.checkpoints.train.card import write_card
-from tests.checkpoints.train.optimise import adamw
+from tests.checkpoints.train.optimise import adamw, train
 from tests.checkpoints.train.shapes import LABELS, portrait
 
 SIZE = 32
@@ -53,15 +53,12 @@ def _config() -> ResNetConfig:
 def _train(
     model: ResNetForImageClassification, pixels: torch.Tensor, labels: torch.Tensor, random: np.random.Generator
 ) -> None:
-    optimizer = adamw(model, peak=2e-3, steps=STEPS)
-    model.train()
-    for step in range(1, STEPS + 1):
+    def loss() -> torch.Tensor:
         chosen = torch.from_numpy(random.integers(0, len(pixels), BATCH))
         logits = model(pixel_values=_turned(pixels[chosen], random)).logits
-        loss = torch.nn.functional.cross_entropy(logits, labels[chosen], label_smoothing=0.05)
-        optimizer.step(loss, model)
-        if step % 100 == 0:
-            print(f"step {step}: train {loss.item():.3f}", flush=True)
+        return torch.nn.functional.cross_entropy(logits, labels[chosen], label_smoothing=0.05)
+
+    train(model, adamw(model, peak=2e-3, steps=STEPS), loss, every=100)
 
 
 def _turned(pixels: torch.Tensor, random: np.random.Generator) -> torch.Tensor:

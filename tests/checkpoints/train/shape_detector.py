@@ -19,7 +19,7 @@ from transformers import (
 
 from tests.checkpoints import TINY_DETR, TINY_RESNET
 from tests.checkpoints.train.card import write_card
-from tests.checkpoints.train.optimise import adamw
+from tests.checkpoints.train.optimise import adamw, train
 from tests.checkpoints.train.shape_classifier import BACKBONE
 from tests.checkpoints.train.shapes import LABELS, Shape, scene
 
@@ -122,15 +122,12 @@ def _looking_at_cells(model: ConditionalDetrForObjectDetection) -> ConditionalDe
 
 
 def _train(model: ConditionalDetrForObjectDetection, training: Scenes, random: np.random.Generator) -> None:
-    optimizer = adamw(model, peak=1.5e-3, steps=STEPS)
-    model.train()
-    for step in range(1, STEPS + 1):
+    def loss() -> torch.Tensor:
         chosen = torch.from_numpy(random.integers(0, len(training.pixels), BATCH))
         batch = _mirrored(Scenes(*(tensor[chosen] for tensor in training)), random)
-        loss = _loss(model(pixel_values=batch.pixels), batch)
-        optimizer.step(loss, model)
-        if step % 50 == 0:
-            print(f"step {step}: train {loss.item():.3f}", flush=True)
+        return _loss(model(pixel_values=batch.pixels), batch)
+
+    train(model, adamw(model, peak=1.5e-3, steps=STEPS), loss, every=50)
 
 
 def _mirrored(batch: Scenes, random: np.random.Generator) -> Scenes:

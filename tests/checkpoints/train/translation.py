@@ -17,7 +17,7 @@ from transformers import MarianConfig, MarianMTModel, PreTrainedTokenizerFast
 from tests.checkpoints import TINY_MARIAN, TRANSLATION_HELDOUT
 from tests.checkpoints.train.card import write_card
 from tests.checkpoints.train.numerals import Pair, pair
-from tests.checkpoints.train.optimise import adamw
+from tests.checkpoints.train.optimise import adamw, train
 
 POSITIONS = 64
 STEPS = 3000
@@ -37,12 +37,11 @@ def main() -> None:
     tokenizer = _tokenizer([text for _ in range(20_000) for text in pair(random)])
     model = MarianMTModel(_config(tokenizer))
     print(f"{model.num_parameters():,} parameters")
-    optimizer = adamw(model.train(), peak=3e-3, steps=STEPS)
-    for step in range(1, STEPS + 1):
-        loss = model(**encode(tokenizer, [pair(random) for _ in range(BATCH)])).loss
-        optimizer.step(loss, model)
-        if step % 200 == 0:
-            print(f"step {step}: train {loss.item():.3f}", flush=True)
+
+    def loss() -> torch.Tensor:
+        return model(**encode(tokenizer, [pair(random) for _ in range(BATCH)])).loss
+
+    train(model, adamw(model, peak=3e-3, steps=STEPS), loss)
     _save(model.eval(), tokenizer)
 
 
