@@ -10,7 +10,7 @@ import onnx_ir
 
 from exporter.passes.graph import producer, sole_user, weight
 
-# Bytes between rows at which all of them fall into one set of an L1 cache of 64 lines of 64 bytes.
+# Bytes between rows at which all of them fall into one set of an L1 cache with 64 sets of lines of 64 bytes.
 CONFLICT = 4096
 # Columns that are added, and the smallest width that is worth it.
 ADDED, SMALLEST = 32, 2048
@@ -36,7 +36,8 @@ def call(model: onnx_ir.Model, shared: Collection[str] = ()) -> int:
     1. `V` and `b` get `ADDED` columns of zeros and `W` as many rows. The answers are the same: 0 times 0 is added.
 
     ONNX Runtime's product reads rows of `f` as they lie, a dozen at a time. Measured at 3072 x 768 on two cores (AMD
-    EPYC, Zen 4): 133 to 140 GFLOP/s as it is, 169 to 205 with 3104 columns, for 128 to 1024 rows. Returns how many were widened.
+    EPYC, Zen 4): 133 to 140 GFLOP/s as it is, 169 to 205 with 3104 columns, for 128 to 1024 rows.
+    Returns how many were widened.
     """
     found = [list(_group(node, shared)) for node in model.graph if node.op_type == "MatMul"]
     groups = [group for group in found if group]
