@@ -20,10 +20,11 @@ from runtime.generation.decode_binding import HostLogits
 from runtime.generation.device_graphs import copy_graph, varint, zero_graph
 from runtime.generation.device_memory import DeviceMemory, device_name
 from runtime.generation.host_memory import HostMemory
-from runtime.generation.model import open_runner
+from runtime.generation.model import LanguageModel, open_runner
 from runtime.generation.slot_cache import CrossMemory, SlotCache
 from runtime.generation.slot_memory import ITEM_SIZES, Array, Move
-from tests.device import MEMORIES, move_to_device, open_model
+from runtime.generation.slots import SlotRunner
+from tests.device import MEMORIES, DeviceSession, move_to_device, open_model
 
 # Different heads and widths; a row of 3 float16 numbers is no multiple of 4 bytes.
 ARRAYS = [Array("a", 2, 8), Array("b", 1, 4), Array("c", 2, 3), Array("d", 5, 16)]
@@ -229,6 +230,24 @@ def test_numbers_that_are_not_bound_again_are_not_seen(bundle: Any) -> None:
     runner.copies_inputs = False
     with pytest.raises(Exception, match="total_sequence_length must be positive, got 0"):
         answers(model)
+
+
+def test_attention_that_a_gpu_leaves_to_the_cpu(bundle: Any) -> None:
+    """CUDA has none in float32: keys and values lie on the host and are written in place, all else is copied there."""
+    model = open_model("host", bundle, 4)
+    runner: Any = model.runner
+
+    class OnCuda(DeviceSession):
+        def get_providers(self) -> list[str]:
+            return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+    def holds(address: int) -> bool:
+        buffers = [(buffer.ctypes.data, buffer.nbytes) for buffer in made.cache.memory.buffers.values()]
+        return any(begin <= address < begin + size for begin, size in buffers)
+
+    made: Any = SlotRunner(OnCuda(runner.session, holds), runner.graph, runner.cache.spec, 4, runner.max_length)  # type: ignore[arg-type]
+    assert made.copies_inputs and made.device is None
+    assert answers(LanguageModel(made)) == answers(model)
 
 
 def test_a_cpu_keeps_them_in_arrays_by_default(bundle: Any) -> None:
