@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import onnx_ir
@@ -82,8 +82,9 @@ def bytes_of(tensor: onnx_ir.TensorProtocol) -> memoryview | bytes:
     """A tensor's bytes as they are written, where they lie if they lie so: a table of embeddings is large."""
     array = np.asarray(tensor.numpy())
     if array.nbytes != tensor.nbytes or sys.byteorder == "big":  # two numbers in a byte
-        return tensor.tobytes()
-    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+        return bytes(tensor.tobytes())
+    flat: Any = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    return memoryview(flat)
 
 
 def graph_spec(name: str, model: onnx_ir.Model, fusions: dict[str, int]) -> GraphSpec:
