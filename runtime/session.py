@@ -26,20 +26,21 @@ def available_threads() -> int:
 
 
 def open_session(
-    path: Path, provider: str = "cpu", threads: int | None = None, spinning: bool = True
+    path: Path, provider: str = "cpu", threads: int | None = None, spinning: bool = True, between_runs: bool = True
 ) -> ort.InferenceSession:
     """The process-wide session of one ONNX file; opening the same unchanged file again returns the same session.
 
     provider: "cpu" or "cuda". threads: intra-op threads, all cores of this process by default. spinning: threads poll
     for work between operators: right for a loop that decodes, wrong under a server with many small requests.
+    between_runs: whether they go on for a while after a run, which a loop of runs in close succession wants.
     Raises `ProviderError` when the provider is not really active, `BundleError` when the graph cannot be loaded.
     """
     check_provider(provider)
     stamp = path.stat()
-    key = (str(path.resolve()), stamp.st_mtime_ns, stamp.st_size, provider, threads, spinning)
+    key = (str(path.resolve()), stamp.st_mtime_ns, stamp.st_size, provider, threads, spinning, between_runs)
     with _lock:
         if key not in _sessions:
-            _sessions[key] = _create_session(path, provider, threads, spinning)
+            _sessions[key] = _create_session(path, provider, threads, spinning, between_runs)
         return _sessions[key]
 
 
@@ -69,10 +70,13 @@ def check_provider(provider: str) -> None:
         )
 
 
-def _create_session(source: Path | bytes, provider: str, threads: int | None, spinning: bool) -> ort.InferenceSession:
+def _create_session(
+    source: Path | bytes, provider: str, threads: int | None, spinning: bool, between_runs: bool = True
+) -> ort.InferenceSession:
     model = source if isinstance(source, bytes) else str(source)
+    options = _session_options(threads, spinning, between_runs)
     try:
-        session = ort.InferenceSession(model, _session_options(threads, spinning), providers=_provider_chain(provider))
+        session = ort.InferenceSession(model, options, providers=_provider_chain(provider))
     except Exception as error:  # ORT raises a family of unrelated classes
         name = "a graph" if isinstance(source, bytes) else source.name
         raise BundleError(f"{name} cannot be loaded by onnxruntime {ort.__version__}: {_one_line(error)}") from error
@@ -89,12 +93,13 @@ def _provider_chain(provider: str) -> list[str]:
     return [PROVIDERS[provider]] if provider == "cpu" else [PROVIDERS[provider], PROVIDERS["cpu"]]
 
 
-def _session_options(threads: int | None, spinning: bool) -> ort.SessionOptions:
+def _session_options(threads: int | None, spinning: bool, between_runs: bool) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or available_threads()
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
+    options.add_session_config_entry("session.force_spinning_stop", "0" if between_runs else "1")
     if int8_saturates(platform.machine(), cpu_flags()):
         # int8 weights become uint8, whose slower kernels are exact.
         options.add_session_config_entry("session.x64quantprecision", "1")

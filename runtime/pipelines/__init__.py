@@ -30,6 +30,8 @@ def pipeline(
     task: a task name or alias; None takes the bundle's own. model: path of a bundle (`model_repository/gpt2`).
     provider: "cpu" or "cuda"; `device` is HF's spelling of the same ("cpu", "cuda", "cuda:0", -1, 0).
     threads: intra-op threads. version: of the bundle, the newest by default. verify: check every file's sha256.
+    spinning (a keyword as well, True): threads poll for work while the model runs, which is fastest on cores of its own
+    and wrong where others need them; a server (`onward serve`) leaves it out.
     kwargs: call arguments that hold for every call, as in HF; `batch_size` too.
 
     model may also be the address of a served bundle: triton://host:8001/name[/version] (gRPC, needs tritonclient) or

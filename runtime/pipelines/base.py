@@ -34,6 +34,7 @@ class Pipeline:
         batch_size: int = 1,
         num_workers: int | None = None,
         task: str | None = None,
+        spinning: bool = True,
         **kwargs: Any,
     ) -> None:
         # As it was asked for, where that says more than the class: translation_en_to_fr.
@@ -42,6 +43,7 @@ class Pipeline:
         self.manifest = bundle.manifest
         self.provider = provider
         self.threads = threads
+        self.spinning = spinning
         self.batch_size = check_batch_size(batch_size)
         self._load()
         self._defaults = self._sanitize_parameters(**kwargs)
@@ -80,6 +82,13 @@ class Pipeline:
     def _load(self) -> None:
         """Open what the task needs from the bundle."""
         raise NotImplementedError
+
+    def _open_session(self) -> Any:
+        """The session of a bundle's only graph. Threads that spin do so while it runs, and let go of the cores then."""
+        from runtime.session import open_session
+
+        path = self.bundle.graph("model")
+        return open_session(path, self.provider, self.threads, self.spinning, between_runs=False)
 
     def _sanitize_parameters(self, *args: Any, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         """Sort call arguments into those of preprocess, forward and postprocess."""

@@ -16,7 +16,6 @@ import numpy.typing as npt
 
 from runtime.errors import InputError
 from runtime.pipelines.base import Pipeline
-from runtime.session import open_session
 from runtime.tokenizer import Tokenizer
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -34,7 +33,7 @@ class EncoderPipeline(Pipeline):
     def _load(self) -> None:
         self.tokenizer = Tokenizer.from_bundle(self.bundle)
         self.graph = self.manifest.graphs["model"]
-        self.session = open_session(self.bundle.graph("model"), self.provider, self.threads, spinning=False)
+        self.session = self._open_session()
         self._input_names = [spec.name for spec in self.graph.inputs]
 
     def _parameters(self, kwargs: dict[str, Any]) -> list[dict[str, Any]]:

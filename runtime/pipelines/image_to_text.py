@@ -65,7 +65,9 @@ class ImageToTextPipeline(Pipeline):
         self.processor = ImageProcessor(self.manifest.image)
         self.tokenizer = Tokenizer.from_bundle(self.bundle)
         self._decode_raw = raw_decoder(self.tokenizer)
-        self.model = LanguageModel(open_runner(self.bundle, self.provider, self.threads, self._slots, None))
+        self.model = LanguageModel(
+            open_runner(self.bundle, self.provider, self.threads, self._slots, None, self.spinning)
+        )
 
     def _sanitize_parameters(
         self,

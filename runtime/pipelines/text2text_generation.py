@@ -96,7 +96,9 @@ class Text2TextGenerationPipeline(Pipeline):
         chosen = tasks.get(self.task) or tasks.get(ANY_PAIR) or {}
         self.generation = chosen.get("generation", self.manifest.generation)
         self.prefix = chosen.get("prefix", "")
-        self.model = LanguageModel(open_runner(self.bundle, self.provider, self.threads, self._slots, None))
+        self.model = LanguageModel(
+            open_runner(self.bundle, self.provider, self.threads, self._slots, None, self.spinning)
+        )
 
     def _sanitize_parameters(
         self,

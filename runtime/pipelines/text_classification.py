@@ -9,7 +9,6 @@ import numpy as np
 from runtime.errors import InputError
 from runtime.pipelines.base import Pipeline, check_tokenizer_arguments
 from runtime.pipelines.scores import FUNCTIONS, default_function, function_name
-from runtime.session import open_session
 from runtime.tokenizer import Tokenizer
 
 
@@ -63,7 +62,7 @@ class TextClassificationPipeline(Pipeline):
     def _load(self) -> None:
         self.tokenizer = Tokenizer.from_bundle(self.bundle)
         self.graph = self.manifest.graphs["model"]
-        self.session = open_session(self.bundle.graph("model"), self.provider, self.threads, spinning=False)
+        self.session = self._open_session()
 
     def _sanitize_parameters(
         self, function_to_apply: str | None = None, top_k: Any = "", **tokenizer_kwargs: Any

@@ -37,7 +37,6 @@ class TextGenerationPipeline(Pipeline):
 
     slots: sequences under way at the same time; max_length_limit: tokens that one may hold (the model's context by
     default). Both bound the memory for keys and values.
-    spinning: threads poll between operators, which is fastest alone and wrong under a server.
     """
 
     task = "text-generation"
@@ -47,11 +46,9 @@ class TextGenerationPipeline(Pipeline):
         *args: Any,
         slots: int = DEFAULT_SLOTS,
         max_length_limit: int | None = None,
-        spinning: bool = True,
         **kw: Any,
     ) -> None:
         self._slots = slots
-        self._spinning = spinning
         self._max_length_limit = max_length_limit
         super().__init__(*args, **kw)
 
@@ -141,7 +138,7 @@ class TextGenerationPipeline(Pipeline):
         self.tokenizer = Tokenizer.from_bundle(self.bundle)
         self._decode_raw = raw_decoder(self.tokenizer)
         self.model = LanguageModel(
-            open_runner(self.bundle, self.provider, self.threads, self._slots, self._max_length_limit, self._spinning)
+            open_runner(self.bundle, self.provider, self.threads, self._slots, self._max_length_limit, self.spinning)
         )
 
     def _sanitize_parameters(

@@ -11,7 +11,6 @@ import numpy.typing as npt
 from runtime.errors import BundleError, InputError
 from runtime.images import ImageProcessor, load_image
 from runtime.pipelines.base import Pipeline
-from runtime.session import open_session
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -45,7 +44,7 @@ class VisionPipeline(Pipeline):
             raise BundleError(f"{self.bundle.directory} has no image steps in its manifest: export it again")
         self.processor = ImageProcessor(self.manifest.image)
         self.graph = self.manifest.graphs["model"]
-        self.session = open_session(self.bundle.graph("model"), self.provider, self.threads, spinning=False)
+        self.session = self._open_session()
         self._input_names = [spec.name for spec in self.graph.inputs]
 
     def _run_graph(self, feeds: Arrays) -> Arrays:

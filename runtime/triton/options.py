@@ -98,4 +98,5 @@ class Tasks:
         if exported not in (entry.name, *entry.bundles):
             raise InputError(f"this model was exported for {exported}, not for {task}")
         name = task if is_translation(task) else entry.name
-        return load_class(entry)(own.bundle, provider=own.provider, threads=own.threads, task=name)
+        settings = {"provider": own.provider, "threads": own.threads, "spinning": own.spinning}
+        return load_class(entry)(own.bundle, task=name, **settings)

@@ -163,6 +163,7 @@ def test_parameters_are_checked() -> None:
 
 
 def test_the_pipeline_gets_what_is_set_and_keeps_its_own_defaults() -> None:
+    assert Settings().pipeline_options() == {"provider": "cpu", "threads": None, "spinning": False}
     assert GenerationSettings().pipeline_options() == {"provider": "cpu", "threads": None, "spinning": False}
     parameters = {"slots": {"string_value": "4"}, "threads": {"string_value": "2"}}
     options = read_settings({"parameters": parameters}, GenerationSettings).pipeline_options()

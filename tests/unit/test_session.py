@@ -52,7 +52,15 @@ def test_one_session_for_each_file(path: Path, tmp_path: Path, monkeypatch: pyte
     assert open_session(Path("model.onnx")) is first
     assert open_session(path, threads=1) is not first
     assert open_session(path, spinning=False) is not first
+    assert open_session(path, between_runs=False) is not first
     assert answer(first) == 2.0
+
+
+@pytest.mark.parametrize(("spinning", "between_runs"), [(True, True), (True, False), (False, True)])
+def test_how_threads_wait(path: Path, spinning: bool, between_runs: bool) -> None:
+    options = open_session(path, spinning=spinning, between_runs=between_runs).get_session_options()
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == str(int(spinning))
+    assert options.get_session_config_entry("session.force_spinning_stop") == str(int(not between_runs))
 
 
 def test_changed_file_is_opened_anew(path: Path) -> None:
