@@ -63,5 +63,5 @@ def torch_pipeline(task: str, checkpoint_folder: Path, bundle: Path, **kwargs: A
         postprocess=postprocess(checkpoint.config, checkpoint, {"model": graph}),
     )
     (bundle / MANIFEST_FILE).write_bytes(encode(manifest))
-    with patch("runtime.pipelines.encoder.open_session", lambda *_, **__: TorchSession(checkpoint)):
+    with patch("runtime.session.open_session", lambda *_, **__: TorchSession(checkpoint)):
         return pipeline(task, bundle, **kwargs)

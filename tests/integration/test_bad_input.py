@@ -221,7 +221,7 @@ def test_memory_that_runs_out(
 ) -> None:
     from exporter import bundle_writer
 
-    def refuse(_: Any) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
         raise MemoryError
 
     monkeypatch.setattr(bundle_writer, "optimise", refuse)

@@ -359,9 +359,9 @@ def test_command_against_another_checkpoint(onward: Onward, classifier_bundle: P
 # ---- during the export
 
 
-def optimise_and_perturb(graphs: dict[str, onnx_ir.Model]) -> dict[str, dict[str, int]]:
+def optimise_and_perturb(graphs: dict[str, onnx_ir.Model], widen: bool) -> dict[str, dict[str, int]]:
     """The passes, and one that ruins one number of one weight."""
-    fusions = optimise(graphs)
+    fusions = optimise(graphs, widen=widen)
     model = graphs["model"]
     value = next(v for name, v in model.graph.initializers.items() if "classifier.bias" in name)
     assert value.const_value is not None
