@@ -56,14 +56,16 @@ def measure(rounds: int, only: str = "") -> list[str]:
         sides = [ours(name, precision, batch, prompt), *others(name, precision, batch, prompt)]
         if precision != "fp32":
             sides.insert(1, replace(ours(name, "fp32", batch, prompt), name="onward fp32"))
+        if precision == "int4":
+            sides.insert(1, replace(ours(name, precision, batch, prompt, 4), name="onward, embeddings in 4 bit"))
         take_turns(sides, rounds)
         lines += ["", *table(title, sides, METRICS)]
     return lines
 
 
-def ours(name: str, precision: str, batch: int, prompt: int) -> Side:
-    """Onward's side."""
-    bundle = models.bundle(name, precision)
+def ours(name: str, precision: str, batch: int, prompt: int, embedding_bits: int = 8) -> Side:
+    """Onward's side. embedding_bits: llama.cpp's Q4_0 has 4 for embeddings and the last product too."""
+    bundle = models.bundle(name, precision, embedding_bits)
     arguments = {"bundle": bundle, "prompt": prompt, "new": NEW, "batch": batch}
     return Side("onward", lambda: run("benchmarks.decode:onward", **arguments))
 

@@ -65,13 +65,14 @@ def build(name: str, folder: Path) -> None:
     REAL[name](folder)
 
 
-def bundle(name: str, precision: str = "fp32") -> str:
-    """Our bundle, exported anew when the exporter is another one than before."""
-    made = CACHE / "bundles" / f"{name}-{precision}"
+def bundle(name: str, precision: str = "fp32", embedding_bits: int = 8) -> str:
+    """Our bundle, exported anew when the exporter is another one than before. embedding_bits: `--int4-embeddings`."""
+    made = CACHE / "bundles" / (f"{name}-{precision}" + (f"-{embedding_bits}" if embedding_bits != 8 else ""))
     stamp = made.with_suffix(".exporter")
     if not stamp.is_file() or stamp.read_text() != exporter_digest():
         source = checkpoint(name)
-        arguments = {"checkpoint": source, "output": str(CACHE / "bundles"), "precision": precision}
+        arguments: dict[str, Any] = {"checkpoint": source, "output": str(CACHE / "bundles"), "precision": precision}
+        arguments["embedding_bits"] = embedding_bits
         run("benchmarks.prepare:export_to", **arguments, name=made.name)
         stamp.write_text(exporter_digest())
     return str(made)
