@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import onnx_ir
 
-from exporter.passes import attention_bias, linear, packed_attention, views
+from exporter.passes import attention_bias, linear, needed_rows, packed_attention, views
 from exporter.passes.graph import MICROSOFT
 
 # Operators that tracing emits: counted as they end up in the graph.
@@ -25,8 +25,8 @@ EMITTED = (
 def fuse(graphs: Mapping[str, onnx_ir.Model]) -> dict[str, dict[str, int]]:
     """Rewrite graphs for speed, in place; weights are read when they are saved.
 
-    Returns, for each graph, how many there are of each emitted operator, and of layers with `rotary in attention`,
-    `packed query, key and value`, and `bias in attention`.
+    Returns, for each graph, how many there are of each emitted operator, of layers with `rotary in attention`, `packed
+    query, key and value`, and `bias in attention`, and of `products of the rows that are read`.
 
     Left out, since ONNX Runtime's CPU kernels are slower than what they replace (width 768, one thread, 8 to 512 rows):
     `SkipLayerNormalization` (4 to 6 times), `SkipSimplifiedLayerNormalization` (1.4 to 2 times), and packed projections
@@ -44,9 +44,11 @@ def _fuse(model: onnx_ir.Model, shared: set[str]) -> dict[str, int]:
         views.call(model)
     packed = packed_attention.call(model, shared)
     biases = attention_bias.call(model)
+    rows = needed_rows.call(model)
     found = Counter(node.op_type for node in model.graph if node.op_type in EMITTED)
     rotary = sum(_turns(node) for node in model.graph)
     done = {"rotary in attention": rotary, "packed query, key and value": packed, "bias in attention": biases}
+    done["products of the rows that are read"] = rows
     return {name: count for name, count in {**found, **done}.items() if count}
 
 

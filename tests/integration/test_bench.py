@@ -14,7 +14,7 @@ SHORT = ["--rounds", 1, "--seconds", 0.05, "--tokens", 16]
 
 
 def test_one_bundle(onward: Onward, causal_lm_bundle: Path) -> None:
-    done = onward("bench", causal_lm_bundle, *SHORT, "--new-tokens", 8, "--batch-size", "1,3")
+    done = onward("bench", causal_lm_bundle, *SHORT, "--new-tokens", 24, "--batch-size", "1,3")
     assert done.code == 0
     for words in ("text-generation, cpu", "size on disk", "peak memory", "batch 3: tokens a second", "first token"):
         assert words in done.out

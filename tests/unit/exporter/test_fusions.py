@@ -41,6 +41,7 @@ def test_counts_of_gpt2(causal_lm_bundle: Path) -> None:
     assert "rotary in attention" not in graph.fusions
     # In a layer: four products with a bias each, two residuals; FastGelu gets its bias when it is loaded.
     assert graph.nodes["MatMul"] == 4 * layers
+    assert graph.nodes["GatherND"] == 2  # in front of the last layer's feed-forward part, not of the head
     assert graph.nodes["Add"] == 6 * layers + 1
     assert not {"Split", "Transpose", "Pow", "Tanh", "Slice"} & graph.nodes.keys()
     assert graph.nodes["Reshape"] <= 3
@@ -51,6 +52,8 @@ def test_counts_of_bert(classifier_bundle: Path) -> None:
     layers = graph.nodes["MultiHeadAttention"]
     assert graph.fusions["bias in attention"] == graph.fusions["Gelu"] == layers
     assert graph.nodes["MatMul"] == 6 * layers
+    # The last layer's queries, its output and its feed-forward part serve the first token alone.
+    assert graph.fusions["products of the rows that are read"] == 4
     assert not {"Reshape", "Transpose", "Erf", "Pow", "Concat"} & graph.nodes.keys()
 
 
@@ -64,6 +67,7 @@ def test_counts_of_rotary_decoders(model_type: str) -> None:
         "packed query, key and value": LAYERS,
         "SimplifiedLayerNormalization": 2 * LAYERS + 1,
         "QuickGelu": LAYERS,
+        "products of the rows that are read": 4,  # behind the last layer's attention
     }
     operators = [node.op_type for node in graphs["model"].graph]
     assert operators.count("MatMul") == 5 * LAYERS + 1
