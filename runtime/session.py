@@ -74,7 +74,7 @@ def _create_session(
     source: Path | bytes, provider: str, threads: int | None, spinning: bool, between_runs: bool = True
 ) -> ort.InferenceSession:
     model = source if isinstance(source, bytes) else str(source)
-    options = _session_options(threads, spinning, between_runs)
+    options = session_options(threads, spinning, between_runs)
     try:
         session = ort.InferenceSession(model, options, providers=_provider_chain(provider))
     except Exception as error:  # ORT raises a family of unrelated classes
@@ -93,7 +93,7 @@ def _provider_chain(provider: str) -> list[str]:
     return [PROVIDERS[provider]] if provider == "cpu" else [PROVIDERS[provider], PROVIDERS["cpu"]]
 
 
-def _session_options(threads: int | None, spinning: bool, between_runs: bool) -> ort.SessionOptions:
+def session_options(threads: int | None, spinning: bool, between_runs: bool) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or available_threads()
     options.inter_op_num_threads = 1

@@ -1,10 +1,12 @@
 """int8: matrix weights in 8 bit, the rest of the graph in float32 (float16 with `--device cuda`).
 
 On a CPU products are integer products (`DynamicQuantizeMatMul`, `MatMulIntegerToFloat`): weights int8, symmetric, a
-scale per column; activations uint8, quantised as they come, with one scale for all rows of a batch. Weights alone
-(`--int8-method weights`: `MatMulNBits`, blocks of 128) take 0.83 (a Llama of 160M) and 0.93 (GPT-2) of the time for one
-row, but 1.1 to 1.3 times as long for 8 rows and 1.4 to 1.8 times for prompts. One bundle cannot have both kernels: they
-read different layouts, so the weights would be kept twice.
+scale per column; activations uint8, quantised as they come, with one scale for all rows of a batch. Or weights alone
+are 8 bit (`MatMulNBits`, blocks of 128): both are timed on weights of the model's sizes, for 1, 8 and 128 rows in
+generators and 128 in encoders, and weights alone are taken where they need less than 0.9 of the time (geometric mean;
+`--int8-method dynamic` and `weights` say so beforehand). With AVX-512 VNNI weights alone took 0.83 (a Llama of 160M)
+and 0.93 (GPT-2) of the time for one row, but 1.1 to 1.3 times as long for 8 rows and 1.4 to 1.8 times for prompts.
+One bundle cannot have both kernels: they read different layouts, so the weights would be kept twice.
 With `--calibration-data` activations have scales that are fixed at export, chosen by what the products lose: as fast
 (`QuantizeLinear`, `MatMulIntegerToFloat`), and an answer no longer depends on the texts that share its batch. Products
 that no fixed scale suits stay dynamic or float; the manifest's provenance names them.

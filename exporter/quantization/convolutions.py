@@ -20,6 +20,7 @@ from exporter.quantization.activations import Scale, scale_of
 from exporter.quantization.lazy import Parts
 from exporter.quantization.plan import Report
 from exporter.quantization.request import Request
+from exporter.quantization.rewrite import own_name
 from exporter.quantization.sites import array_of, sizes
 
 INT8, UINT8, INT32, FLOAT = (
@@ -95,7 +96,7 @@ def _quantize_weights(graph: onnx_ir.Graph, node: onnx_ir.Node, scale: Scale) ->
     scales[scales == 0] = 1
     shaped = scales.reshape(-1, *[1] * (array.ndim - 1))
     parts = Parts(lambda: {"codes": np.clip(np.rint(array_of(weight) / shaped), -127, 127).astype(np.int8)})
-    codes = parts.value(f"{weight.name}.int8", "codes", INT8, array.shape)
+    codes = parts.value(own_name(graph, f"{weight.name}.int8"), "codes", INT8, array.shape)
     node.replace_input_with(1, _dequantized(graph, node, codes, scales, 0, INT8))
     bias = node.inputs[2] if len(node.inputs) > 2 else None
     if bias is not None:

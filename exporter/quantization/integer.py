@@ -14,6 +14,7 @@ from exporter.quantization.recipes import eight_bit, eight_bit_table
 from exporter.quantization.request import Request
 from exporter.quantization.rewrite import block_product, drop_unused, dynamic_products, fixed_products
 from exporter.quantization.sites import Site
+from exporter.quantization.speed import Timing, time_products
 from exporter.quantization.tables import quantize_tables
 
 DYNAMIC = "dynamic int8: activations quantised as they come, weights int8 with a scale per column"
@@ -23,9 +24,13 @@ WEIGHTS_ONLY = "weight-only 8 bit: MatMulNBits, in blocks"
 
 def quantize_8_bit(models: Mapping[str, onnx_ir.Model], request: Request) -> Report:
     """Rewrite all graphs in place. Raises `ExportError` when there is nothing to quantise."""
-    integers = request.device == "cpu" and request.settings.int8_method == "dynamic"
-    report = Report(DYNAMIC if integers else WEIGHTS_ONLY)
     found = {name: candidates(model) for name, model in models.items()}
+    timing = _timing(models, found, request)
+    integers = _uses_integers(request, timing)
+    report = Report(DYNAMIC if integers else WEIGHTS_ONLY)
+    if timing is not None:
+        report.settings["milliseconds"] = timing.as_json()
+        report.notes.append(timing.sentence())
     calibrated = request.calibrated and integers
     if request.calibrated and not integers:
         how = "--int8-method weights" if request.device == "cpu" else f"--device {request.device}"
@@ -45,6 +50,22 @@ def quantize_8_bit(models: Mapping[str, onnx_ir.Model], request: Request) -> Rep
         report.weights["float"] += total - (sum(report.weights.values()) - before)
         drop_unused(model)
     return report
+
+
+def _timing(models: Mapping[str, onnx_ir.Model], found: Mapping[str, Candidates], request: Request) -> Timing | None:
+    """How long products take either way, where that decides: rows of a step, of eight together, and of a prompt."""
+    if request.device != "cpu" or request.settings.int8_method != "fastest" or request.calibrated:
+        return None
+    names = [str(value.name) for model in models.values() for value in model.graph.inputs]
+    steps = any(name.startswith("past") for name in names)
+    sizes = {site.name: (site.depth, site.columns) for graph in found.values() for site in graph.sites}
+    return time_products(list(sizes.values()), (1, 8, 128) if steps else (128,))
+
+
+def _uses_integers(request: Request, timing: Timing | None) -> bool:
+    if request.device != "cpu" or request.settings.int8_method == "weights":
+        return False
+    return timing is None or not timing.prefers_weights
 
 
 def _choice(name: str, model: onnx_ir.Model, found: Candidates, request: Request, report: Report) -> Choice:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Ranges = dict[str, tuple[float, float]]
 METHODS = ("rtn", "hqq", "gptq")
-INT8_METHODS = ("dynamic", "weights")
+INT8_METHODS = ("fastest", "dynamic", "weights")
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,15 @@ class Settings:
     """Options of `--int8` and `--int4`.
 
     block_size: weights that share a scale; None: 128 where that loses little, else 32. method: one of `METHODS`.
-    embedding_bits: of embeddings and of the last product before an output, with --int4; 4 or 8. int8_method: one of
-    `INT8_METHODS`.
+    embedding_bits: of embeddings and of the last product before an output, with --int4; 4 or 8. int8_method: of
+    products on a CPU, one of `INT8_METHODS`; "fastest" times the others.
     """
 
     block_size: int | None = None
     symmetric: bool = False
     method: str = "rtn"
     embedding_bits: int = 8
-    int8_method: str = "dynamic"
+    int8_method: str = "fastest"
 
     def check(self, calibrated: bool) -> None:
         """Raise `ExportError` for what no kernel takes."""

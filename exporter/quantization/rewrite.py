@@ -80,18 +80,28 @@ def _shared_products(
 
 
 def _columns(graph: onnx_ir.Graph, site: Site) -> tuple[onnx_ir.Value, onnx_ir.Value]:
-    """int8 codes `[depth, columns]` and scales `[columns]` of a site's weight, shared by all that use the weight."""
-    names = f"{site.name}.int8", f"{site.name}.scale"
-    if names[0] in graph.initializers:
-        return graph.initializers[names[0]], graph.initializers[names[1]]
+    """int8 codes `[depth, columns]` and scales `[columns]` of a site's weight, under names of its own."""
+    name = own_name(graph, f"{site.name}.int8")
 
     def compute() -> dict[str, np.ndarray]:
         return dict(zip(("codes", "scales"), quantize_columns(site.depth_first()), strict=True))
 
     parts = Parts(compute)
-    codes = parts.value(names[0], "codes", INT8, (site.depth, site.columns))
-    scales = parts.value(names[1], "scales", FLOAT, (site.columns,))
+    codes = parts.value(name, "codes", INT8, (site.depth, site.columns))
+    scales = parts.value(f"{name}.scale", "scales", FLOAT, (site.columns,))
     return _register(graph, codes), _register(graph, scales)
+
+
+def own_name(graph: onnx_ir.Graph, name: str) -> str:
+    """A name for the int8 weight of one node; those of further nodes that read the same weight are numbered.
+
+    Equal bytes are stored once, whatever their names. One initializer for several nodes would not load on x86 CPUs
+    without VNNI: what ONNX Runtime (1.31) makes of it there, to be exact, has one name for all of them. Source:
+    onnxruntime/core/optimizer/qdq_transformer/avx2_weight_s8_to_u8.cc, added in
+    https://github.com/microsoft/onnxruntime/pull/12088; drop once fixed.
+    """
+    names = [name, *(f"{name}.{number}" for number in range(2, len(graph.initializers) + 2))]
+    return next(found for found in names if found not in graph.initializers)
 
 
 def block_product(graph: onnx_ir.Graph, site: Site, recipe: Recipe) -> None:

@@ -43,11 +43,20 @@ class ActiveRows:
 
     def retire(self) -> None:
         """Free the slots of sequences that ended; the last rows move into the holes."""
+        ended = False
         for sequence in self.sequences:
             if sequence.cancelled and sequence.finish_reason is None:
                 sequence.finish("cancelled")
-        if all(sequence.finish_reason is None for sequence in self.sequences):
-            return
+            ended |= sequence.finish_reason is not None
+        if ended:
+            self._close_gaps()
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self.sequences.clear()
+        self.filling = None
+
+    def _close_gaps(self) -> None:
         filling = self.sequences.pop() if self.filling is not None else None
         slot = 0
         while slot < len(self.sequences):
@@ -62,11 +71,6 @@ class ActiveRows:
                     self.move(last, slot)
         if filling is not None:
             self._retire_filling(filling)
-
-    def clear(self) -> None:
-        """Forget all of them."""
-        self.sequences.clear()
-        self.filling = None
 
     def _retire_filling(self, filling: Sequence) -> None:
         if filling.finish_reason is not None:

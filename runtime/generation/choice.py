@@ -9,11 +9,12 @@ from runtime.generation.candidates import Candidates, Step, all_logits
 from runtime.generation.logits import ROUNDING, Scores, Tokens, greatest
 from runtime.generation.logprobs import TokenLogprobs
 from runtime.generation.processors import Rows
-from runtime.generation.sequence import Sequence, ending
+from runtime.generation.sequence import Sequence, ending, fail
 
 # A pass over more scores than this leaves the processor's cache, and memory for its results comes from the system anew:
 # measured with 50,257 scores, 8 rows at once take several times as long as one after the other.
 CACHED_SCORES = 1 << 16
+ALONE = ([0],)  # the groups of one sequence
 
 
 def advance(sequences: Items[Sequence], step: Step) -> None:
@@ -21,10 +22,12 @@ def advance(sequences: Items[Sequence], step: Step) -> None:
 
     A choice that fails ends its own sequence with the error.
     """
-    for members in groups(sequences):
+    for members in ALONE if len(sequences) == 1 else groups(sequences):
         sampler = sequences[members[0]].sampler
-        if sampler.is_plain_greedy or (sampler.is_greedy and isinstance(step, Candidates)):
+        if sampler.is_greedy and isinstance(step, Candidates):
             _take_best(sequences, members, step)
+        elif sampler.is_plain_greedy and not isinstance(step, Candidates):
+            _take_greatest(sequences, members, step)
         elif sampler.head is not None:
             _draw_from_head(sequences, members, step, sampler.head)
         else:
@@ -33,16 +36,20 @@ def advance(sequences: Items[Sequence], step: Step) -> None:
             _advance_alike([sequences[row] for row in members], chosen)
 
 
-def _take_best(sequences: Items[Sequence], members: list[int], step: Step) -> None:
-    """Greedy choice; only candidates come with what log-probabilities need."""
-    if isinstance(step, Candidates):
-        for row in members:
-            with ending([sequences[row]]):
-                sequences[row].push(int(step.ids[row, 0]), _logprobs(step, row, sequences[row].sampler.logprobs))
-        return
+def _take_greatest(sequences: Items[Sequence], members: list[int], step: Scores) -> None:
+    """Greedy choice."""
+    for row in members:
+        try:
+            sequences[row].push(int(step[row].argmax()))
+        except Exception as error:
+            fail([sequences[row]], error)
+
+
+def _take_best(sequences: Items[Sequence], members: list[int], step: Candidates) -> None:
+    """Greedy choice from candidates, which come with what log-probabilities need."""
     for row in members:
         with ending([sequences[row]]):
-            sequences[row].push(int(step[row].argmax()))
+            sequences[row].push(int(step.ids[row, 0]), _logprobs(step, row, sequences[row].sampler.logprobs))
 
 
 def _logprobs(step: Candidates, row: int, count: int | None) -> TokenLogprobs | None:
@@ -72,8 +79,6 @@ def _head(step: Step, row: int, count: int) -> tuple[Tokens, Scores]:
 
 def groups(sequences: Items[Sequence]) -> Iterable[list[int]]:
     """Places of the sequences that have the same settings, whatever their seeds."""
-    if len(sequences) == 1:
-        return [[0]]
     found: dict[bytes | None, list[int]] = {}
     for row, sequence in enumerate(sequences):
         key = None if sequence.sampler.is_plain_greedy else sequence.sampler.settings

@@ -93,9 +93,11 @@ class DecodeBinding:
     def run(self, tokens: Sequence[int] | np.ndarray) -> Step:
         """One token `[rows]` for each row."""
         ids, positions, seqlens, total = self.numbers
+        lengths, taken = self.cells
         longest = 0
         for row, token in enumerate(tokens):
-            length = self.cells.take(row, token)
+            length = lengths[row]
+            taken[row, length], lengths[row] = token, length + 1
             ids[row], positions[row], seqlens[row] = token, length, length
             longest = max(longest, length)
         total[0] = longest + 1

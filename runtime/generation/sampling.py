@@ -78,6 +78,8 @@ class Sampler:
     (`num_return_sequences`). Row i draws from stream (*stream, i) of `config.seed`.
     settings: equal for samplers whose processors do the same, whatever their seeds.
     head: how many of the greatest scores decide the token when the processors begin with a top-k; None: all scores do.
+    is_greedy: whether the choice is a bare argmax, which needs no histories. is_plain_greedy: whether it is that, and
+    nothing is told about the scores.
     """
 
     def __init__(self, config: GenerationConfig, vocab_size: int, rows: int = 1, stream: Sequence[int] = ()) -> None:
@@ -87,16 +89,8 @@ class Sampler:
         self.generators = [random_stream(config.seed, *stream, row) for row in range(rows)] if self.do_sample else []
         self.settings = msgspec.json.encode(msgspec.structs.replace(config, seed=None))
         self.head = head_of(self.processors) if self.do_sample and self.logprobs is None else None
-
-    @property
-    def is_greedy(self) -> bool:
-        """Whether the choice is a bare argmax, which needs no histories."""
-        return not self.processors and not self.do_sample
-
-    @property
-    def is_plain_greedy(self) -> bool:
-        """Whether it is that, and nothing is told about the scores."""
-        return self.is_greedy and self.logprobs is None
+        self.is_greedy = not self.processors and not self.do_sample
+        self.is_plain_greedy = self.is_greedy and self.logprobs is None
 
     @property
     def candidates(self) -> int | None:

@@ -90,7 +90,8 @@ class Sequence:
         self.ids.append(token)
         if logprobs is not None:
             self.logprobs.append(logprobs)
-        self._emit(token)
+        with self._lock:
+            self._listener(token)
         reason = self.stopping.reason(self.ids)
         if reason is not None:
             self.finish(reason)
@@ -98,7 +99,8 @@ class Sequence:
     def finish(self, reason: str, error: BaseException | None = None) -> None:
         """End it, waking whoever waits."""
         self.finish_reason, self.error = reason, error
-        self._emit(None)
+        with self._lock:
+            self._listener(None)
         self.done.set()
 
     def cancel(self) -> None:
@@ -133,10 +135,6 @@ class Sequence:
         if self.error is not None:
             raise self.error
 
-    def _emit(self, token: int | None) -> None:
-        with self._lock:
-            self._listener(token)
-
     def _listen(self, listener: Callable[[int | None], None]) -> None:
         """Send what has come so far, and all that comes, to `listener`."""
         with self._lock:
@@ -159,10 +157,15 @@ class ending:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
         if not isinstance(error, Exception):
             return False
-        for sequence in self.sequences:
-            if sequence.finish_reason is None:
-                sequence.finish("error", error)
+        fail(self.sequences, error)
         return True
+
+
+def fail(sequences: list[Sequence], error: Exception) -> None:
+    """End those that have not ended with an error."""
+    for sequence in sequences:
+        if sequence.finish_reason is None:
+            sequence.finish("error", error)
 
 
 def source_ids(source: Mapping[str, np.ndarray] | None) -> np.ndarray | None:

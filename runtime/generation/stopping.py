@@ -63,7 +63,7 @@ class Stopping:
 
     def reason(self, ids: Sequence[int]) -> FinishReason | None:
         """Why the sequence `ids` (prompt first) ends with its last token, or None when it goes on."""
-        if int(ids[-1]) in self.eos_token_ids:
+        if ids[-1] in self.eos_token_ids:
             return "stop"
         if self.stop_strings is not None and self.stop_strings(ids):
             return "stop_string"
