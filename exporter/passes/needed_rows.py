@@ -24,9 +24,9 @@ def call(model: onnx_ir.Model) -> int:
     """Rules, for a node that picks rows of hidden states `[batch, sequence, width]` (`GatherND` of rows for every
     batch, `Gather` of one position, `Slice` of one or of at most half of them):
 
-    1. nodes that treat every row by itself (elementwise ones, norms, products by a weight, attention as far as its
-       queries go), and whose results nobody else reads, get the rows that are picked; the picking moves in front of
-       them, to the residual stream and the attention of the last layer;
+    1. nodes that treat every row by itself (elementwise ones, norms, products by a weight and parts of them, attention
+       as far as its queries go), and whose results nobody else reads, get the rows that are picked; the picking moves
+       in front of them, to the residual stream and the attention of the last layer;
     2. nothing moves where it would not save a product.
 
     Prompts need the last layer's keys and values at every position, the rest of it only at the last one; a classifier
@@ -170,6 +170,8 @@ def _only_first(node: onnx_ir.Node) -> bool:
     if node.op_type == "MatMul":
         factor = node.inputs[1]
         return factor is not None and factor.is_initializer() and len(factor.shape or ()) == 2
+    if node.op_type == "Split":
+        return node.attributes.get_int("axis", 0) in (-1, 2)
     if node.op_type in NORMS:
         return node.attributes.get_int("axis", -1) in (-1, 2) and len(node.outputs) == 1
     if node.domain == MICROSOFT and node.op_type == "MultiHeadAttention":

@@ -5,6 +5,8 @@ transformers routes attention of most models through `ALL_ATTENTION_FUNCTIONS` a
 
 - `onward_gqa`: causal self-attention with a cache -> `com.microsoft.GroupQueryAttention`, which owns past and present;
 - `onward_mha`: bidirectional self-attention -> `com.microsoft.MultiHeadAttention` with a key padding mask;
+- `onward_masked_mha`: self-attention without a cache that is causal or within a window -> the same operator, the mask
+  added to the scores;
 - `onward_seq2seq`: all three attentions of an encoder–decoder; the cache says which one a call is.
 
 Outside of tracing both compute the same thing in plain torch ("probing"), which is how the exporter finds out, before
@@ -18,7 +20,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+from transformers.integrations.sdpa_attention import repeat_kv
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, eager_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from exporter.tracing.attention_context import AttentionCall, UnsupportedAttentionError, current
@@ -27,7 +30,10 @@ from exporter.tracing.rotary import HEAD_MULTIPLE, UnsupportedRotationError
 
 GQA = "onward_gqa"
 MHA = "onward_mha"
+MASKED_MHA = "onward_masked_mha"
 SEQ2SEQ = "onward_seq2seq"
+
+OWN_MASK = "its attention builds a mask of its own"
 
 # Keyword arguments that change nothing at inference, or that say what the call already says.
 NEUTRAL = frozenset(
@@ -64,7 +70,7 @@ def group_query_attention(
     """
     refuse_unknown(kwargs, causal=True)
     if attention_mask is not None:
-        raise UnsupportedAttentionError("its attention builds a mask of its own")
+        raise UnsupportedAttentionError(OWN_MASK)
     layer = getattr(module, "layer_idx", None)
     if layer is None:
         raise UnsupportedAttentionError("its attention layers do not say which layer they are")
@@ -124,16 +130,50 @@ def multi_head_attention(
     if getattr(module, "is_causal", False):
         raise UnsupportedAttentionError("its attention is causal")
     if attention_mask is not None and attention_mask.dim() != 2:
-        raise UnsupportedAttentionError("its attention builds a mask of its own")
-    scale = float(scaling) if scaling is not None else float(query.shape[3]) ** -0.5
-    call = AttentionCall(
-        -1, query.shape[1], key.shape[1], query.shape[3], {"num_heads": query.shape[1], "scale": scale}
-    )
-    if key.shape[1] != query.shape[1] or value.shape[3] != query.shape[3]:
+        raise UnsupportedAttentionError(OWN_MASK)
+    return attend_to_all(query, key, value, scaling, attention_mask), None
+
+
+def masked_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention with all that it may not see in `attention_mask` `[batch, 1, queries, keys]`, as `whole_mask` made it.
+
+    A sliding window and causality are in that mask. Key/value heads that query heads share are repeated.
+    """
+    kwargs.pop("is_causal", None)
+    refuse_unknown(kwargs, causal=True)
+    if attention_mask is None or attention_mask.dim() != 4:
+        raise UnsupportedAttentionError(OWN_MASK)
+    groups = query.shape[1] // key.shape[1]
+    key, value = repeat_kv(key, groups), repeat_kv(value, groups)
+    return attend_to_all(query, key, value, scaling, bias=attention_mask), None
+
+
+def attend_to_all(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scaling: float | None,
+    mask: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """MultiHeadAttention, or what it computes. mask: `[batch, keys]`; bias: of the scores."""
+    heads, head_dim = query.shape[1], query.shape[3]
+    scale = float(scaling) if scaling is not None else float(head_dim) ** -0.5
+    if key.shape[1] != heads or value.shape[3] != head_dim:
         raise UnsupportedAttentionError("its keys and values have other sizes than its queries")
+    call = AttentionCall(-1, heads, heads, head_dim, {"num_heads": heads, "scale": scale})
     current().calls.append(call)
     run = emit_mha if current().emit else bidirectional_reference
-    return run(call, query, key, value, attention_mask), None
+    return run(call, query, key, value, mask, bias)
 
 
 def seq2seq_attention(
@@ -189,9 +229,17 @@ def padding_mask(*args: Any, attention_mask: torch.Tensor | None = None, **kwarg
     return attention_mask
 
 
+def whole_mask(*args: Any, **kwargs: Any) -> torch.Tensor:
+    """All that may not be seen, added to the scores: `[batch, 1, queries, keys]` (the mask of eager attention)."""
+    mask: torch.Tensor = eager_mask(*args, **{**kwargs, "allow_is_bidirectional_skip": False})
+    return mask
+
+
 ALL_ATTENTION_FUNCTIONS.register(GQA, group_query_attention)
 ALL_MASK_ATTENTION_FUNCTIONS.register(GQA, no_mask)
 ALL_ATTENTION_FUNCTIONS.register(MHA, multi_head_attention)
 ALL_MASK_ATTENTION_FUNCTIONS.register(MHA, padding_mask)
+ALL_ATTENTION_FUNCTIONS.register(MASKED_MHA, masked_attention)
+ALL_MASK_ATTENTION_FUNCTIONS.register(MASKED_MHA, whole_mask)
 ALL_ATTENTION_FUNCTIONS.register(SEQ2SEQ, seq2seq_attention)
 ALL_MASK_ATTENTION_FUNCTIONS.register(SEQ2SEQ, padding_mask)

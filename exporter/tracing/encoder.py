@@ -1,7 +1,8 @@
 """Encoders: one graph from token ids to logits.
 
-Emission puts a MultiHeadAttention with the padding mask into every layer; where the probe says that this would change
-the answer (own attention code, causal attention), the model is traced as it is ("plain").
+Emission puts a MultiHeadAttention into every layer, with the padding mask or, where attention is causal or within a
+window, with a mask of all pairs of positions; where the probe says that this would change the answer (own attention
+code), the model is traced as it is ("plain").
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 
 from exporter.tracing.adapter import TraceRequest, trace
-from exporter.tracing.attention import MHA, attention_implementation
+from exporter.tracing.attention import attention_implementation
 from exporter.tracing.attention_context import Context, attention_context
 from exporter.tracing.causal_lm import Traced
 from exporter.tracing.probe import probe_encoder
@@ -60,7 +61,7 @@ def trace_encoder(model: Any, input_names: list[str], outputs: Outputs, opset: i
     if not probe.fits:
         graph = trace(encoder_request(model, inputs, outputs, opset, emit=False))
         return Traced({"model": graph}, "plain", probe.reason)
-    with attention_implementation(model, MHA):
+    with attention_implementation(model, probe.implementation):
         graph = trace(encoder_request(model, inputs, outputs, opset, emit=True))
     return Traced({"model": graph}, "emission", "every layer's attention is MultiHeadAttention")
 

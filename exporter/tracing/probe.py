@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from exporter.tracing.attention import GQA, MHA, attention_implementation
+from exporter.tracing.attention import GQA, MASKED_MHA, MHA, OWN_MASK, attention_implementation
 from exporter.tracing.attention_context import AttentionCall, Context, UnsupportedAttentionError, attention_context
 from exporter.tracing.cache import PassThroughCache
 from exporter.tracing.rotary import Rotary, find_candidates, recorded_angles, standing_in
@@ -23,11 +23,15 @@ ELSEWHERE = "its attention does not go through transformers' attention interface
 
 @dataclass(frozen=True)
 class Probe:
-    """The verdict: `reason` is empty when the operator fits; `calls` has one entry per layer, in layer order."""
+    """The verdict: `reason` is empty when the operator fits; `calls` has one entry per layer, in layer order.
+
+    implementation: the attention that fits an encoder, for `attention_implementation`.
+    """
 
     reason: str
     calls: list[AttentionCall] = field(default_factory=list)
     rotary: Rotary | None = None  # rotations that the operator can apply; None: the graph applies the model's own
+    implementation: str = ""
 
     @property
     def fits(self) -> bool:
@@ -80,11 +84,18 @@ def probe_rotary(model: Any, kwargs: dict[str, Any], max_length: int) -> Rotary 
 
 
 def probe_encoder(model: Any, inputs: dict[str, Any], output: str = "logits") -> Probe:
-    """Can this encoder's attention run on MultiHeadAttention? `inputs` must hold real padding."""
-    verdict = _compare(model, MHA, inputs, inputs, Context(), output)
-    if verdict.fits and not verdict.calls:
-        return Probe(ELSEWHERE)
-    return verdict
+    """Can this encoder's attention run on MultiHeadAttention? `inputs` must hold real padding.
+
+    With a mask of padding if that says all, with a mask of all pairs of positions if not.
+    """
+    verdicts = []
+    for implementation in (MHA, MASKED_MHA):
+        verdict = _compare(model, implementation, inputs, inputs, Context(), output)
+        if verdict.fits and verdict.calls:
+            return replace(verdict, implementation=implementation)
+        verdicts.append(Probe(ELSEWHERE) if verdict.fits else verdict)
+    plain, masked = verdicts
+    return plain if masked.reason == OWN_MASK else masked
 
 
 def _compare(

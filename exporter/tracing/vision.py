@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from exporter.tracing.adapter import TraceRequest, trace
-from exporter.tracing.attention import MHA, attention_implementation
+from exporter.tracing.attention import attention_implementation
 from exporter.tracing.causal_lm import Traced
 from exporter.tracing.encoder import AUTO, EncoderStep, Outputs, typed
 from exporter.tracing.probe import probe_encoder
@@ -33,7 +33,7 @@ def trace_vision(model: Any, image: ImageSpec, outputs: Outputs, opset: int) -> 
     if not probe.fits:
         graph = trace(vision_request(model, inputs, outputs, opset, size is None, emit=False))
         return Traced({"model": graph}, "plain", probe.reason if has_attention(model) else "it has no attention")
-    with attention_implementation(model, MHA):
+    with attention_implementation(model, probe.implementation):
         graph = trace(vision_request(model, inputs, outputs, opset, size is None, emit=True))
     return Traced({"model": graph}, "emission", "every layer's attention is MultiHeadAttention")
 

@@ -66,11 +66,11 @@ CLASSIFIERS: dict[str, str] = {
     "albert": "emission",
     "electra": "emission",
     "xlm-roberta": "emission",
+    "modernbert": "emission",  # sliding windows in both directions
+    "gpt2": "emission",  # causal
+    "llama": "emission",
     "deberta-v2": "plain",  # disentangled attention
     "mpnet": "plain",  # own attention code, with relative positions
-    "modernbert": "plain",  # sliding windows in both directions
-    "gpt2": "plain",  # causal
-    "llama": "plain",
 }
 
 # Every one of them leaves a sliding window of 8 tokens far behind; different lengths share their steps.

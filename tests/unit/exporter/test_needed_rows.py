@@ -94,6 +94,18 @@ def test_an_operand_that_has_other_rows_ends_the_chain() -> None:
     assert relative(expected[0], run(model, **feeds)[0]) < 1e-6
 
 
+def test_parts_of_a_product() -> None:
+    """Gate and up projections in one, as in Phi-3 and ModernBERT."""
+    text = FIRST.replace(
+        "m = MatMul(f, w)", "g, u = Split <axis = -1, num_outputs = 2> (f)  p = Mul(g, u)  m = MatMul(p, half)"
+    )
+    model = build(text, half=WEIGHTS["w"][:3].copy(), **{name: WEIGHTS[name] for name in ("v", "c", "scale", "shift")})
+    feeds = {"x": X, "mixed": MIXED}
+    expected = run(model, **feeds)
+    assert needed_rows.call(model) == 2
+    assert relative(expected[0], run(model, **feeds)[0]) < 1e-6
+
+
 def test_a_value_that_is_the_same_for_all_rows_stays() -> None:
     text = ROWS.replace("int64[b, p, 1] at", "float[1, 1, 4] shared, int64[b, p, 1] at").replace(
         "y = Add(r, m)", "g = Mul(m, shared)  y = Add(r, g)"
