@@ -75,7 +75,7 @@ def check_precision(precision: Precision, options: ExportOptions) -> None:
         raise ExportError(
             f"--{precision.name} cannot run on {options.device}: {precision.refusal}; use --device {wanted}"
         )
-    if precision.name == "int4":
+    if precision.quantize:
         options.quantization.check(options.calibration_data is not None)
 
 
