@@ -91,7 +91,7 @@ def _array(value: onnx_ir.Value, row: Feeds) -> np.ndarray | None:
 # Inputs of a decoder at the start of one text of n tokens: see `exporter.tracing.decoder`.
 DECODER_INPUTS: dict[str, Callable[[int], Any]] = {
     "position_ids": lambda n: [list(range(n))],
-    "logits_positions": lambda n: [[n - 1]],
+    "logits_positions": lambda n: [list(range(n))],  # the last layer's products learn from every token too
     "seqlens_k": lambda n: [n - 1],
     "total_sequence_length": lambda n: n,
 }

@@ -22,6 +22,19 @@ GRAPH = build(
     "(int64[batch, s] input_ids, int64[batch, s] attention_mask) => (int64[batch, s] y) "
     "{ y = Add(input_ids, attention_mask) }"
 )
+STEP = build(
+    "(int64[batch, n] input_ids, int64[batch, m] logits_positions) => (int64[batch, m] y) "
+    "{ y = GatherElements <axis = 1> (input_ids, logits_positions) }"
+)
+
+
+def test_a_decoder_is_asked_about_every_token(tmp_path: Path) -> None:
+    """Its last layer is computed only where it is asked about: products learn from all of that."""
+    samples = read_samples(write(tmp_path / "a.txt", "abcdef"))
+    [feed] = calibration_feeds(reads_text(), {"model": STEP}, samples)["model"]
+    np.testing.assert_array_equal(feed["logits_positions"], [range(6)])
+
+
 PIXELS = build("(float[batch, 3, 8, 8] pixel_values) => (float[batch, 3, 8, 8] y) { y = Neg(pixel_values) }")
 
 

@@ -22,7 +22,7 @@ from exporter.report import plots
 from exporter.report.graph import describe_graph, weight_bytes
 from exporter.report.html import render
 from exporter.report.latency import measure
-from exporter.report.layers import LayerReference, compare_states
+from exporter.report.layers import LayerReference, compare_states, distance
 from exporter.report.units import size
 from exporter.report.workloads import Workload
 from exporter.validation.causal_lm import Generated, generation_check
@@ -130,6 +130,15 @@ def test_a_layer_that_is_off_shows(tmp_path: Path) -> None:
     found = {entry["layer"]: entry["error"] for entry in compare_states(reference, reference.feeds, path)}
     assert found["1"] == 0.0
     assert found["2"] == pytest.approx(0.01, rel=1e-3)
+
+
+def test_a_layer_of_which_one_row_is_left_is_found() -> None:
+    """Graphs of classifiers compute the last layer for one position."""
+    states = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
+    assert distance(states, states.reshape(-1)) == 0
+    assert distance(states, states[:, 3].reshape(-1)) == 0
+    assert 0.001 < distance(states, states[:, 0].reshape(-1) + 0.01) < 0.02
+    assert distance(states, states[:, :2].reshape(-1)) == np.inf
 
 
 # ---- plots
