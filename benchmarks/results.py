@@ -15,6 +15,7 @@ HEAD = """# Results of `make bench`
 Absolute times hold for their own run: compare the ratios. Each table says when it ran.
 """
 CASE = "### "
+WITHOUT = ", without AVX-512"
 
 
 def write_section(part: str, lines: list[str], path: Path = RESULTS) -> None:
@@ -43,10 +44,20 @@ def cases(lines: Iterable[str]) -> dict[str, list[str]]:
 
 def merged(old: dict[str, list[str]], new: dict[str, list[str]]) -> list[str]:
     """The text of a section: new cases with when they were measured, old ones where nothing new is said of them."""
-    fresh = {title: [*([title, ""] if title else []), circumstances(), "", *prose(body)] for title, body in new.items()}
+    fresh = {
+        heading: [*([heading, ""] if heading else []), circumstances(), "", *prose(body)]
+        for heading, body in ((titled(title), body) for title, body in new.items())
+    }
     stale = {title: [title, *body] for title, body in old.items() if title}
     parts = {**stale, **fresh}
     return [line for title in sorted(parts) for line in [*_trim(parts[title]), ""]]
+
+
+def titled(title: str) -> str:
+    """A heading that says so where the CPU lacks AVX-512: what is measured there stands beside the other figures."""
+    from runtime.session import cpu_flags
+
+    return title if not title or "avx512f" in cpu_flags() else f"{title}{WITHOUT}"
 
 
 def prose(lines: list[str]) -> list[str]:

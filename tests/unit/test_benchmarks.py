@@ -71,6 +71,16 @@ def test_a_case_is_replaced_and_the_others_of_its_part_stay(tmp_path: Path) -> N
     assert text.index("new a") < text.index("### b") < text.index("old b") < text.index("new c")
 
 
+def test_cpus_without_avx512_have_cases_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = tmp_path / "RESULTS.md"
+    for flags, line in (({"avx2", "avx512f"}, "fast"), ({"avx2"}, "slow"), ({"avx2"}, "slower")):
+        monkeypatch.setattr("runtime.session.cpu_flags", lambda flags=flags: frozenset(flags))
+        write_section("part", ["### a", "", line], results)
+    text = results.read_text()
+    assert text.index("### a\n") < text.index("fast") < text.index("### a, without AVX-512\n") < text.index("slower")
+    assert "slow\n" not in text
+
+
 def test_every_run_has_a_prompt_of_its_own() -> None:
     seen: list[bytes] = []
     protocol.timed(lambda tokens, count: seen.append(tokens.tobytes()), prompt=8, new=4, batch=2)
