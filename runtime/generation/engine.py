@@ -127,14 +127,16 @@ class Engine:
         with self._work:
             self._enqueue(sequences)
         try:
-            while not all(sequence.done.is_set() for sequence in sequences):
-                check_cancelled()
-                self.step()
+            for sequence in sequences:
+                while sequence.finish_reason is None:
+                    check_cancelled()
+                    self.step()
         except BaseException:
             for sequence in sequences:
                 sequence.cancel()
             raise
         for sequence in sequences:
+            sequence.done.wait()  # a thread of the engine may be about to say so
             if sequence.error is not None:
                 raise sequence.error
 

@@ -98,7 +98,7 @@ class Sequence:
 
     def finish(self, reason: str, error: BaseException | None = None) -> None:
         """End it, waking whoever waits."""
-        self.finish_reason, self.error = reason, error
+        self.error, self.finish_reason = error, reason  # in this order: who sees the reason sees the error too
         with self._lock:
             self._listener(None)
         self.done.set()

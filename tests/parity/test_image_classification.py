@@ -24,8 +24,8 @@ from tests.pictures import as_bytes, as_file, picture
 
 TASK = "image-classification"
 TOLERANCE = 1e-4
-# What the table of an export's end says, by architecture: emission where attention is a plain one.
-PATHS = {"vit": "emission", "deit": "emission", "swin": "plain", "convnext": "plain", "resnet": "plain"}
+# What the table of an export's end says, by architecture: emission where there is attention.
+PATHS = {"vit": "emission", "deit": "emission", "swin": "emission", "convnext": "plain", "resnet": "plain"}
 PICTURES = [picture(seed, *size) for seed, size in enumerate([(90, 70), (70, 90), (64, 64), (200, 50), (31, 33)])]
 
 
