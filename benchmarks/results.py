@@ -44,10 +44,8 @@ def cases(lines: Iterable[str]) -> dict[str, list[str]]:
 
 def merged(old: dict[str, list[str]], new: dict[str, list[str]]) -> list[str]:
     """The text of a section: new cases with when they were measured, old ones where nothing new is said of them."""
-    fresh = {
-        heading: [*([heading, ""] if heading else []), circumstances(), "", *prose(body)]
-        for heading, body in ((titled(title), body) for title, body in new.items())
-    }
+    new = {titled(title): body for title, body in new.items()}
+    fresh = {title: [*([title, ""] if title else []), circumstances(), "", *prose(body)] for title, body in new.items()}
     stale = {title: [title, *body] for title, body in old.items() if title}
     parts = {**stale, **fresh}
     return [line for title in sorted(parts) for line in [*_trim(parts[title]), ""]]

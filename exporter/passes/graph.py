@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -81,10 +81,14 @@ def add_initializer(graph: onnx_ir.Graph, name: str, tensor: onnx_ir.TensorProto
 
 
 def insert(
-    place: onnx_ir.Node, operator: str, inputs: Sequence[onnx_ir.Value | None], shape: onnx_ir.Shape
+    place: onnx_ir.Node,
+    operator: str,
+    inputs: Sequence[onnx_ir.Value | None],
+    shape: onnx_ir.Shape,
+    attributes: Mapping[str, int] | None = None,
 ) -> onnx_ir.Value:
     """Put a node of the default domain before `place`; returns its output, of the type of its first input."""
-    node = onnx_ir.node(operator, inputs)
+    node = onnx_ir.node(operator, inputs, attributes)
     output: onnx_ir.Value = node.outputs[0]
     output.shape, output.type = shape, inputs[0].type if inputs[0] is not None else None
     assert place.graph is not None

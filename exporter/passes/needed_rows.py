@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir
 
-from exporter.passes.graph import MICROSOFT, add_initializer, constant, dims, remove_unused
+from exporter.passes.graph import MICROSOFT, add_initializer, constant, dims, insert, remove_unused
 
 # Every row of the result depends on the same row of the inputs alone.
 ELEMENTWISE = (
@@ -35,7 +35,7 @@ def call(model: onnx_ir.Model) -> int:
     products = sum(_narrow(pick) for pick in list(_picks(model.graph)))
     if products:
         model.graph.sort()
-        remove_unused(model)
+    remove_unused(model)  # positions of picks that stayed where they are, too
     return products
 
 
@@ -112,7 +112,8 @@ def _narrow(pick: Pick) -> int:
             if value in made:
                 continue
             if value not in picked:
-                picked[value] = _picked(pick, value, node)
+                shape = _narrowed(value, pick)
+                picked[value] = insert(node, pick.operator, [value, *pick.parameters], shape, pick.attributes)
             node.replace_input_with(place, picked[value])
     for value in made:
         value.shape = _narrowed(value, pick)
@@ -200,15 +201,6 @@ def _has_no_rows(value: onnx_ir.Value) -> bool:
         return False
     size = list(value.shape)
     return len(size) < 2 or (size[-2] == 1 and all(dim == 1 for dim in size[:-2]))
-
-
-def _picked(pick: Pick, value: onnx_ir.Value, before: onnx_ir.Node) -> onnx_ir.Value:
-    """The rows of `value`."""
-    node = onnx_ir.node(pick.operator, [value, *pick.parameters], pick.attributes)
-    output: onnx_ir.Value = node.outputs[0]
-    output.shape, output.type = _narrowed(value, pick), value.type
-    pick.graph.insert_before(before, node)
-    return output
 
 
 def _narrowed(value: onnx_ir.Value, pick: Pick) -> onnx_ir.Shape:

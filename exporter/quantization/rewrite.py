@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 
 import numpy as np
 import onnx_ir
@@ -100,7 +101,7 @@ def own_name(graph: onnx_ir.Graph, name: str) -> str:
     onnxruntime/core/optimizer/qdq_transformer/avx2_weight_s8_to_u8.cc, added in
     https://github.com/microsoft/onnxruntime/pull/12088; drop once fixed.
     """
-    names = [name, *(f"{name}.{number}" for number in range(2, len(graph.initializers) + 2))]
+    names = chain([name], (f"{name}.{number}" for number in count(2)))
     return next(found for found in names if found not in graph.initializers)
 
 

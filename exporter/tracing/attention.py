@@ -107,13 +107,18 @@ def gqa_attributes(
     query: torch.Tensor, key: torch.Tensor, scaling: float | None, window: int | None, softcap: float | None
 ) -> dict[str, int | float]:
     """Attributes of the GroupQueryAttention node."""
-    scale = float(scaling) if scaling is not None else float(query.shape[3]) ** -0.5
+    scale = scale_of(query, scaling)
     attributes: dict[str, int | float] = {"num_heads": query.shape[1], "kv_num_heads": key.shape[1], "scale": scale}
     if window:
         attributes["local_window_size"] = int(window)
     if softcap:
         attributes["softcap"] = float(softcap)
     return attributes
+
+
+def scale_of(query: torch.Tensor, scaling: float | None) -> float:
+    """What scores are multiplied by: the model's own factor, or one over the root of the head size."""
+    return float(scaling) if scaling is not None else float(query.shape[3]) ** -0.5
 
 
 def multi_head_attention(
@@ -167,7 +172,7 @@ def attend_to_all(
 ) -> torch.Tensor:
     """MultiHeadAttention, or what it computes. mask: `[batch, keys]`; bias: of the scores."""
     heads, head_dim = query.shape[1], query.shape[3]
-    scale = float(scaling) if scaling is not None else float(head_dim) ** -0.5
+    scale = scale_of(query, scaling)
     if key.shape[1] != heads or value.shape[3] != head_dim:
         raise UnsupportedAttentionError("its keys and values have other sizes than its queries")
     call = AttentionCall(-1, heads, heads, head_dim, {"num_heads": heads, "scale": scale})
@@ -189,7 +194,7 @@ def seq2seq_attention(
     """The encoder's self-attention, the decoder's, or the cross-attention. position_bias: T5's, `[1, heads, q, k]`."""
     kwargs.pop("is_causal", None)
     refuse_unknown(kwargs, causal=True)
-    scale = float(scaling) if scaling is not None else float(query.shape[3]) ** -0.5
+    scale = scale_of(query, scaling)
     layer, heads = int(getattr(module, "layer_idx", None) or 0), query.shape[1]
     call = AttentionCall(layer, heads, key.shape[1], query.shape[3], {"num_heads": heads, "scale": scale})
     cache = current().cache
