@@ -63,7 +63,7 @@ def measure(rounds: int, only: str = "") -> list[str]:
     return lines
 
 
-def ours(name: str, precision: str, batch: int, prompt: int, embedding_bits: int = 8) -> Side:
+def ours(name: str, precision: str, batch: int, prompt: int, embedding_bits: int | None = None) -> Side:
     """Onward's side. embedding_bits: llama.cpp's Q4_0 has 4 for embeddings and the last product too."""
     bundle = models.bundle(name, precision, embedding_bits)
     arguments = {"bundle": bundle, "prompt": prompt, "new": NEW, "batch": batch}

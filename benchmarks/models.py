@@ -65,9 +65,9 @@ def build(name: str, folder: Path) -> None:
     REAL[name](folder)
 
 
-def bundle(name: str, precision: str = "fp32", embedding_bits: int = 8) -> str:
+def bundle(name: str, precision: str = "fp32", embedding_bits: int | None = None) -> str:
     """Our bundle, exported anew when the exporter is another one than before. embedding_bits: `--int4-embeddings`."""
-    made = CACHE / "bundles" / (f"{name}-{precision}" + (f"-{embedding_bits}" if embedding_bits != 8 else ""))
+    made = CACHE / "bundles" / (f"{name}-{precision}" + (f"-{embedding_bits}" if embedding_bits else ""))
     stamp = made.with_suffix(".exporter")
     if not stamp.is_file() or stamp.read_text() != exporter_digest():
         source = checkpoint(name)

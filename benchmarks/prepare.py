@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def export_to(
-    checkpoint: str, output: str, precision: str = "fp32", name: str | None = None, embedding_bits: int = 8
+    checkpoint: str, output: str, precision: str = "fp32", name: str | None = None, embedding_bits: int | None = None
 ) -> dict[str, float]:
     """Export without validation, replacing what is there."""
     from exporter import export

@@ -18,8 +18,9 @@ from exporter.quantization.plan import Report
 from exporter.quantization.request import Settings
 from exporter.quantization.rewrite import ACCURACY_LEVEL, MICROSOFT, UINT8
 from exporter.quantization.rtn import quantize_rtn
-from exporter.quantization.sensitivity import LIMIT, LONG_LIMIT, Storage, loss
+from exporter.quantization.sensitivity import LIMIT, LONG_LIMIT, loss
 from exporter.quantization.sites import array_of, sizes
+from exporter.quantization.storage import Storage
 
 
 def quantize_experts(graph: onnx_ir.Graph, bits: int, settings: Settings, report: Report) -> None:

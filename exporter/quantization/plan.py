@@ -43,6 +43,11 @@ class Candidates:
     sites: list[Site]
     tables: list[Table]
 
+    def weights(self) -> dict[str, onnx_ir.Value]:
+        """All that may be quantised, by name."""
+        products = {site.name: site.weight for site in self.sites}
+        return products | {table.name: table.weight for table in self.tables}
+
 
 def candidates(model: onnx_ir.Model) -> Candidates:
     """The quantisable parts of a graph."""

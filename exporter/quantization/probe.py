@@ -29,16 +29,20 @@ class GraphProbe:
     feeds: dict[str, list[Feeds]]
     directory: Path
 
+    def can_run(self, graph: str) -> bool:
+        """See `Probe`."""
+        return bool(self.feeds.get(graph))
+
     def __call__(self, graph: str, model: onnx_ir.Model, sites: list[Site], rows: int) -> dict[str, np.ndarray] | None:
         """See `Probe`."""
-        if not self.feeds.get(graph) or not sites:
+        if not self.can_run(graph) or not sites:
             return None
         wanted = {str(site.activation.name): site.activation for site in sites}
         return collect(model, list(wanted.values()), self.feeds[graph], rows, self.directory)
 
     def ranges(self, graph: str, model: onnx_ir.Model, values: Sequence[onnx_ir.Value]) -> Ranges | None:
         """See `Probe`."""
-        if not self.feeds.get(graph):
+        if not self.can_run(graph):
             return None
         names = [str(value.name) for value in values]
         found: Ranges = dict.fromkeys(names, (np.inf, -np.inf))

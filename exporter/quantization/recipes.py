@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from exporter.quantization.blocks import LONG, SIZES, fitting_size
+from exporter.quantization.blocks import SIZES, fitting_size
 from exporter.quantization.gptq import quantize_gptq
 from exporter.quantization.hqq import quantize_hqq
 from exporter.quantization.request import Settings
@@ -30,9 +30,9 @@ def eight_bit_table(table: Table) -> Recipe | None:
     return Recipe(8, size, True, lambda: quantize_rtn(array_of(table.weight), 8, size))
 
 
-def four_bit_table(table: Table, settings: Settings) -> Recipe | None:
-    """The same in 4 bit, rounded to nearest."""
-    size = fitting_size(sizes(table.weight)[1], settings.block_size or LONG)
+def four_bit_table(table: Table, wanted: int, settings: Settings) -> Recipe | None:
+    """The same in 4 bit, rounded to nearest, in blocks of `wanted` at most."""
+    size = fitting_size(sizes(table.weight)[1], wanted)
     if size is None:
         return None
     symmetric = settings.symmetric

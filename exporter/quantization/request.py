@@ -24,14 +24,15 @@ class Settings:
     """Options of `--int8` and `--int4`.
 
     block_size: weights that share a scale; None: 128 where that loses little, else 32. method: one of `METHODS`.
-    embedding_bits: of embeddings and of the last product before an output, with --int4; 4 or 8. int8_method: of
-    products on a CPU, one of `INT8_METHODS`; "fastest" times the others.
+    embedding_bits: of embeddings and of the last product before an output, with --int4; 4 or 8; None: 8, and 4 for a
+    last product whose probabilities that hardly moves, with the embeddings tied to it. int8_method: of products on a
+    CPU, one of `INT8_METHODS`; "fastest" times the others.
     """
 
     block_size: int | None = None
     symmetric: bool = False
     method: str = "rtn"
-    embedding_bits: int = 8
+    embedding_bits: int | None = None
     int8_method: str = "fastest"
 
     def check(self, calibrated: bool) -> None:
@@ -40,7 +41,7 @@ class Settings:
             raise ExportError(f"--block-size {self.block_size} has no kernels: use 16, 32, 64 or 128")
         if self.method not in METHODS:
             raise ExportError(f"unknown --int4-method {self.method!r}; one of {', '.join(METHODS)}")
-        if self.embedding_bits not in (4, 8):
+        if self.embedding_bits not in (None, 4, 8):
             raise ExportError(f"--int4-embeddings {self.embedding_bits}: use 8 or 4")
         if self.int8_method not in INT8_METHODS:
             raise ExportError(f"unknown --int8-method {self.int8_method!r}; one of {', '.join(INT8_METHODS)}")
@@ -50,6 +51,9 @@ class Settings:
 
 class Probe(Protocol):
     """Runs a graph, still in float, on probe inputs; None where it cannot be run."""
+
+    def can_run(self, graph: str) -> bool:
+        """Whether there are probe inputs for this graph."""
 
     def __call__(self, graph: str, model: onnx_ir.Model, sites: list[Site], rows: int) -> dict[str, np.ndarray] | None:
         """Rows `[n, depth]`, at most `rows`, of what reaches each site, by the activation's name."""

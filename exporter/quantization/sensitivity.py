@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir
@@ -12,6 +11,7 @@ from exporter.quantization.blocks import SHORT, long_size
 from exporter.quantization.request import Request, Settings
 from exporter.quantization.rtn import quantize_rtn
 from exporter.quantization.sites import Site
+from exporter.quantization.storage import Storage
 
 # Squared error of a product in 4 bit, as a share of its square. Rounding bell-shaped weights costs 0.006 in blocks of
 # 32 and 0.009 in blocks of 128; products that cost several times that have weights or inputs with outliers.
@@ -23,26 +23,14 @@ ROWS = 256
 COLUMNS = 512  # of each weight are tried
 
 
-@dataclass(frozen=True)
-class Storage:
-    """How a weight is kept: `bits`, in blocks of `size`; `reason`, where that is more than the others have."""
-
-    bits: int
-    size: int
-    reason: str = ""
-
-
 def decide(graph: str, model: onnx_ir.Model, sites: list[Site], request: Request) -> dict[str, Storage]:
-    """Weight -> how it is kept."""
-    final = {site.name for site in sites if site.final() and request.settings.embedding_bits == 8}
-    rest = [site for site in sites if site.name not in final]
-    rows = (request.probe(graph, model, rest, ROWS) if request.probe else None) or {}
+    """Weight -> how it is kept. sites: all but the last products before an output."""
+    rows = (request.probe(graph, model, sites, ROWS) if request.probe else None) or {}
     found, losses = {}, {}
-    for site in rest:
+    for site in sites:
         inputs = rows.get(str(site.activation.name))
         found[site.name], losses[site.name] = _blocks(site, inputs, request.settings)
-    found |= _eight_bit(rest, losses)
-    return found | dict.fromkeys(final, Storage(8, 0, "the last product before an output"))
+    return found | _eight_bit(sites, losses)
 
 
 def _blocks(site: Site, inputs: np.ndarray | None, settings: Settings) -> tuple[Storage, float]:
