@@ -8,21 +8,22 @@ from functools import partial
 import numpy as np
 import onnx_ir
 
-from exporter.quantization.blocks import LONG, SHORT
+from exporter.quantization.blocks import LONG, SHORT, long_size
 from exporter.quantization.experts import quantize_experts
-from exporter.quantization.heads import decide_heads
+from exporter.quantization.heads import decide_heads, wide
 from exporter.quantization.plan import Candidates, Report, candidates, check_any, count_weights
 from exporter.quantization.recipes import eight_bit, eight_bit_table, four_bit, four_bit_table
 from exporter.quantization.request import Request, Settings
 from exporter.quantization.rewrite import Recipe, block_product, drop_unused
 from exporter.quantization.sensitivity import decide
 from exporter.quantization.shared import Shared
-from exporter.quantization.sites import Site, Table
+from exporter.quantization.sites import Site, Table, sizes
 from exporter.quantization.storage import Storage
 from exporter.quantization.tables import Recipes, quantize_tables
 
 # Inputs that GPTQ learns from are kept until the weights are written: this much, and so many rows at least and at most.
 LEARNED_BYTES, ROWS = 2**29, (512, 4096)
+PROBED = 256  # rows by which products are judged
 
 
 def quantize_4_bit(models: Mapping[str, onnx_ir.Model], request: Request) -> Report:
@@ -76,13 +77,18 @@ def _scheme(settings: Settings) -> str:
 def _storage(name: str, model: onnx_ir.Model, found: Candidates, request: Request) -> dict[str, Storage]:
     """How every weight is kept. With 4 bits for embeddings the last products are like any other."""
     settings = request.settings
-    tables = {table.name: Storage(settings.embedding_bits or 8, settings.block_size or LONG) for table in found.tables}
-    if settings.embedding_bits == 4:
-        return tables | decide(name, model, found.sites, request)
     tied = [site for table in found.tables for site in table.sites]
-    last = [site for site in found.sites if site.final()]
-    rest = [site for site in found.sites if not site.final()]
-    return tables | decide(name, model, rest, request) | decide_heads(name, model, [*last, *tied], request)
+    last = [] if settings.embedding_bits == 4 else [*tied, *(site for site in found.sites if site.final())]
+    rest = [site for site in found.sites if site not in last]
+    probed = [*rest, *wide(last, settings)]
+    rows = (request.probe(name, model, probed, PROBED) if request.probe else None) or {}
+    return _tables(found.tables, settings) | decide(rest, rows, settings) | decide_heads(last, rows, settings)
+
+
+def _tables(tables: list[Table], settings: Settings) -> dict[str, Storage]:
+    bits = settings.embedding_bits or 8
+    widths = {table.name: sizes(table.weight)[1] for table in tables}
+    return {name: Storage(bits, settings.block_size or long_size(width)) for name, width in widths.items()}
 
 
 def _table_recipes(settings: Settings, storage: Mapping[str, Storage]) -> Recipes:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
-import onnx_ir
 
 from exporter.quantization.blocks import SHORT, fitting_size, long_size
-from exporter.quantization.request import Request, Settings
+from exporter.quantization.request import Settings
 from exporter.quantization.rtn import quantize_rtn
 from exporter.quantization.sites import Site, array_of
 from exporter.quantization.storage import Storage
@@ -22,12 +21,21 @@ CHUNK = 2**13  # columns worked on at a time
 EIGHT = Storage(8, 0, "the last product before an output")
 
 
-def decide_heads(graph: str, model: onnx_ir.Model, sites: list[Site], request: Request) -> dict[str, Storage]:
-    """Weight -> how it is kept. sites: the last products, those that are tied to embeddings among them."""
-    wide = [site for site in sites if site.columns >= WIDE and request.settings.embedding_bits is None]
-    rows = (request.probe(graph, model, wide, ROWS) if request.probe and wide else None) or {}
-    probed = {site.name: _head(site, rows[str(site.activation.name)], request.settings) for site in wide if rows}
-    return dict.fromkeys((site.name for site in sites), EIGHT) | probed
+def wide(sites: Iterable[Site], settings: Settings) -> list[Site]:
+    """Those of last products whose inputs have to be known."""
+    return [site for site in sites if site.columns >= WIDE and settings.embedding_bits is None]
+
+
+def decide_heads(sites: list[Site], rows: Mapping[str, np.ndarray], settings: Settings) -> dict[str, Storage]:
+    """Weight -> how it is kept. sites: the last products, those that are tied to embeddings among them. rows: what
+    reaches them, `[n, depth]`, by the activation's name.
+    """
+    found = dict.fromkeys((site.name for site in sites), EIGHT)
+    for site in wide(sites, settings):
+        inputs = rows.get(str(site.activation.name))
+        if inputs is not None:
+            found[site.name] = _head(site, inputs[:: -(-len(inputs) // ROWS)], settings)
+    return found
 
 
 def _head(site: Site, inputs: np.ndarray, settings: Settings) -> Storage:
@@ -66,7 +74,11 @@ def _biases(site: Site, rows: int) -> np.ndarray:
 
 
 def _divergence(exact: np.ndarray, rough: np.ndarray) -> float:
-    for logits in (exact, rough):
-        logits -= logits.max(-1, keepdims=True)
-        logits -= np.log(np.exp(logits).sum(-1, keepdims=True))
-    return float((np.exp(exact) * (exact - rough)).sum(-1).mean())
+    """Row by row: all at once would hold the logits four times."""
+    rows = zip(map(_log_softmax, exact), map(_log_softmax, rough), strict=True)
+    return float(np.mean([np.exp(before) @ (before - after) for before, after in rows]))
+
+
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = np.asarray(logits - logits.max())
+    return np.asarray(shifted - np.log(np.exp(shifted).sum()))

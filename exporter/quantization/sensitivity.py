@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import onnx_ir
 
 from exporter.quantization.blocks import SHORT, long_size
-from exporter.quantization.request import Request, Settings
+from exporter.quantization.request import Settings
 from exporter.quantization.rtn import quantize_rtn
 from exporter.quantization.sites import Site
 from exporter.quantization.storage import Storage
@@ -19,17 +18,14 @@ LONG_LIMIT = 0.015
 LIMIT = 0.03
 # No more than this share of the weights is given 8 bits for their loss, the worst first.
 SHARE = 0.25
-ROWS = 256
 COLUMNS = 512  # of each weight are tried
 
 
-def decide(graph: str, model: onnx_ir.Model, sites: list[Site], request: Request) -> dict[str, Storage]:
-    """Weight -> how it is kept. sites: all but the last products before an output."""
-    rows = (request.probe(graph, model, sites, ROWS) if request.probe else None) or {}
+def decide(sites: list[Site], rows: Mapping[str, np.ndarray], settings: Settings) -> dict[str, Storage]:
+    """Weight -> how it is kept. rows: what reaches products, `[n, depth]`, by the activation's name, where known."""
     found, losses = {}, {}
     for site in sites:
-        inputs = rows.get(str(site.activation.name))
-        found[site.name], losses[site.name] = _blocks(site, inputs, request.settings)
+        found[site.name], losses[site.name] = _blocks(site, rows.get(str(site.activation.name)), settings)
     return found | _eight_bit(sites, losses)
 
 
