@@ -8,6 +8,7 @@ from exporter.making import Made, Work
 from exporter.memory import release
 from exporter.options import ExportOptions
 from exporter.precision import PRECISIONS
+from exporter.quantization.request import Request
 from exporter.results import ExportResult, Outcome
 from exporter.sealing import replace_manifest, seal
 from exporter.stages import Stages
@@ -42,7 +43,8 @@ class Finish:
 
     def __init__(self, options: ExportOptions, precision: str, stages: Stages) -> None:
         self.options = options
-        self.provider = PRECISIONS[precision].devices[0]
+        self.precision = PRECISIONS[precision]
+        self.provider = self.precision.devices[0]
         self.stages = stages
 
     def run(self, made: Made, expected: Expectation | None, stagings: Stagings) -> ExportResult:
@@ -54,10 +56,18 @@ class Finish:
             bundle = made.staging / str(self.options.version)
             checks = [*made.checks, *self.validate(expected, bundle)] if expected else []
             if not all(check.passed for check in checks):
-                raise FailedValidationError(checks)
+                raise FailedValidationError(checks, self.advice(checks))
             manifest = self.seal(made.manifest, bundle, checks, expected)
         self.write_graph_models(manifest)
         return ExportResult(self.options.output / made.name, manifest, checks, self.stages.seconds)
+
+    def advice(self, checks: list[Check]) -> str:
+        """What loses less, where numbers that the graphs gave are what failed."""
+        if not any(check.figures for check in checks if not check.passed and check.point != "inputs"):
+            return ""
+        options = self.options
+        device = options.device.partition(":")[0]
+        return self.precision.advice(Request(device, options.quantization, None, options.calibration_data is not None))
 
     def validate(self, expected: Expectation, bundle: Path) -> list[Check]:
         """What the graphs say."""

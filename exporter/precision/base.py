@@ -26,6 +26,14 @@ def when_called(module: str, function: str) -> Quantize:
 
 
 @dataclass(frozen=True)
+class Remedy:
+    """What loses less: `options` of the command, and whether it is something else than what was asked for."""
+
+    options: str
+    helps: Callable[[Request], bool] = lambda _: True
+
+
+@dataclass(frozen=True)
 class Precision:
     """How weights are kept, and the budgets of the validation.
 
@@ -38,6 +46,7 @@ class Precision:
     score: largest difference of a probability that a pipeline answers with.
     exact: whether generated tokens and answers must be the source's, ties apart; otherwise they are reported, and
     `agreement` is the smallest share of generated tokens that must come before the first difference, on average.
+    remedies: for people whose model goes over these budgets.
     """
 
     name: str
@@ -53,7 +62,13 @@ class Precision:
     quantize: Quantize | None = None
     devices: tuple[str, ...] = ("cpu", "cuda")
     refusal: str = ""
+    remedies: tuple[Remedy, ...] = ()
 
     def traced_dtype(self, device: str) -> str:
         """The dtype that a model is loaded and traced in for a bundle that runs on `device` ("cpu", "cuda:0")."""
         return self.cuda_dtype if self.cuda_dtype and device.startswith("cuda") else self.dtype
+
+    def advice(self, request: Request) -> str:
+        """What to try when an export fails that `request` asked for; "" where there is nothing."""
+        options = [remedy.options for remedy in self.remedies if remedy.helps(request)]
+        return f"try {', '.join(options[:-1])}{' or ' if options[1:] else ''}{options[-1]}" if options else ""

@@ -3,7 +3,7 @@
 ONNX Runtime's CPU provider has no bfloat16 kernels for MatMul, Gemm or Add (1.31), so this is refused there.
 """
 
-from exporter.precision.base import Precision
+from exporter.precision.base import Precision, Remedy
 
 PRECISION = Precision(
     name="bf16",
@@ -17,4 +17,5 @@ PRECISION = Precision(
     agreement=0.3,
     devices=("cuda",),
     refusal="onnxruntime's CPU provider has no bfloat16 kernels for MatMul, Gemm and Add",
+    remedies=(Remedy("--fp16"), Remedy("--fp32")),
 )

@@ -4,7 +4,7 @@ Modules that leave the range of float16 on probe inputs become islands as well (
 and values are float16 too; logits leave as float32. Compared with the checkpoint in float32.
 """
 
-from exporter.precision.base import Precision
+from exporter.precision.base import Precision, Remedy
 
 PRECISION = Precision(
     name="fp16",
@@ -16,4 +16,5 @@ PRECISION = Precision(
     score=2e-2,
     exact=False,
     agreement=0.5,
+    remedies=(Remedy("--fp32"),),
 )

@@ -10,7 +10,7 @@ block (accuracy level 4). Experts that tracing emitted as `MoE` become `QMoE` th
 newer than 1.27.
 """
 
-from exporter.precision.base import Precision, when_called
+from exporter.precision.base import Precision, Remedy, when_called
 
 PRECISION = Precision(
     name="int4",
@@ -24,4 +24,10 @@ PRECISION = Precision(
     agreement=0.1,
     cuda_dtype="float16",
     quantize=when_called("exporter.quantization.four_bit", "quantize_4_bit"),
+    remedies=(
+        Remedy("--block-size 32", lambda asked: asked.settings.block_size not in (16, 32)),
+        Remedy("--int4-embeddings 8", lambda asked: asked.settings.embedding_bits != 8),
+        Remedy("--int4-method gptq --calibration-data FILE", lambda asked: asked.settings.method != "gptq"),
+        Remedy("--int8"),
+    ),
 )

@@ -16,7 +16,13 @@ Embeddings of a quarter of a million numbers and more, and those tied to the out
 blocks (`GatherBlockQuantized`), stored once. Convolutions stay float without calibration data.
 """
 
-from exporter.precision.base import Precision, when_called
+from exporter.precision.base import Precision, Remedy, when_called
+from exporter.quantization.request import Request
+
+
+def _integers(asked: Request) -> bool:
+    return asked.device == "cpu" and asked.settings.int8_method != "weights"
+
 
 PRECISION = Precision(
     name="int8",
@@ -30,4 +36,9 @@ PRECISION = Precision(
     agreement=0.3,
     cuda_dtype="float16",
     quantize=when_called("exporter.quantization.integer", "quantize_8_bit"),
+    remedies=(
+        Remedy("--int8-method weights", _integers),
+        Remedy("--calibration-data FILE", lambda asked: _integers(asked) and not asked.calibrated),
+        Remedy("--fp16"),
+    ),
 )

@@ -130,12 +130,11 @@ def as_json(checks: Sequence[Check]) -> list[dict[str, Any]]:
 
 
 class FailedValidationError(ValidationError):
-    """Carries the checks, for the table that the command prints."""
+    """Carries the checks, for the table that the command prints. advice: what to try instead."""
 
-    def __init__(self, checks: Sequence[Check]) -> None:
+    def __init__(self, checks: Sequence[Check], advice: str = "") -> None:
         failed = [check for check in checks if not check.passed]
         first = f"{failed[0].point}, {failed[0].name}: {failed[0].detail}"
-        super().__init__(
-            f"the export does not reproduce the model, {len(failed)} of {len(checks)} checks failed: {first}"
-        )
+        said = f"the export does not reproduce the model, {len(failed)} of {len(checks)} checks failed: {first}"
+        super().__init__(f"{said}; {advice}" if advice else said)
         self.checks = list(checks)

@@ -31,7 +31,8 @@ def test_several_precisions(
         "s",
         "--json",
     )
-    assert_refused(done, "1 of 3 precisions failed: int4: the export does not reproduce the model")
+    advice = "; try --block-size 32, --int4-embeddings 8, --int4-method gptq --calibration-data FILE or --int8"
+    assert_refused(done, "1 of 3 precisions failed: int4: the export does not reproduce the model", advice)
     full, int8, int4 = json.loads(done.out)
     assert (full["name"], int8["name"]) == ("s-fp32", "s-int8")
     assert int8["validation"]["passed"]
