@@ -30,7 +30,9 @@ from transformers.exporters.utils import (
 
 from exporter.tracing.expert_weights import lay_out_experts
 from exporter.tracing.experts import emitted_experts
+from exporter.tracing.half_guards import OverflowBranches
 from exporter.tracing.modules import emitted_modules
+from exporter.tracing.untraceable import in_one_line
 from runtime.errors import ExportError
 
 
@@ -118,7 +120,8 @@ def _exported_program(request: TraceRequest) -> Any:
     owner = request.caches_of
     if owner is not None:
         register_caches(owner)
-    with reset_model_state(owner if owner is not None else request.module):
+    model = owner if owner is not None else request.module
+    with reset_model_state(model), in_one_line(type(model).__name__), OverflowBranches():
         return torch.export.export(
             request.module,
             args=(),

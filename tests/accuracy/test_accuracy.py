@@ -14,8 +14,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from runtime import pipeline
-from runtime.generation.logits import log_softmax
-from tests.checkpoints import LM_HELDOUT, SENTIMENT_HELDOUT
+from tests.accuracy.metrics import accuracy, token_losses, windows
+from tests.checkpoints import SENTIMENT_HELDOUT
 
 BUDGETS: dict[str, dict[str, float]] = json.loads(Path(__file__).with_name("budgets.json").read_text())
 
@@ -34,10 +34,6 @@ def test_sentiment_accuracy(classifier_bundle: Path, classifier_checkpoint: Path
     assert abs(accuracy(found, labels) - accuracy(expected, labels)) <= budget["difference_to_torch"]
     assert accuracy(found, labels) >= budget["floor"]
     assert found == expected
-
-
-def accuracy(found: list[str], labels: list[str]) -> float:
-    return float(np.mean([one == other for one, other in zip(found, labels, strict=True)]))
 
 
 def torch_labels(checkpoint: Path, texts: list[str]) -> list[str]:
@@ -72,21 +68,6 @@ def test_perplexity(bundle: str, precision: str, causal_lm_checkpoint: Path, req
     budget = BUDGETS[f"perplexity {precision}"]
     assert abs(found / expected - 1) <= budget["relative_difference_to_torch"]
     assert found <= budget["ceiling"]
-
-
-@cache
-def windows(checkpoint: Path) -> list[np.ndarray]:
-    """The held-out text's ids in windows of the context's length, the rest at the end."""
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-    ids = np.array(tokenizer(LM_HELDOUT.read_text(encoding="utf-8"), verbose=False)["input_ids"])
-    size = tokenizer.model_max_length
-    return [ids[start : start + size] for start in range(0, len(ids) - 1, size)]
-
-
-def token_losses(logits: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Negative log-likelihood `[tokens - 1]` of every token after the first."""
-    losses: np.ndarray = -log_softmax(logits[:-1])[np.arange(len(ids) - 1), ids[1:]]
-    return losses
 
 
 @cache

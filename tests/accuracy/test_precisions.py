@@ -12,19 +12,42 @@ from exporter.quantization import recipes
 from exporter.quantization.blocks import Blocks, fill_up
 from exporter.quantization.request import Settings
 from runtime import pipeline
-from tests.accuracy import lab
-from tests.accuracy.lab import Lab, Metric, Row, show
+from tests.accuracy import lab, metrics
+from tests.accuracy.lab import Lab, Row, show
+from tests.accuracy.metrics import Metric
 from tests.accuracy.test_accuracy import BUDGETS
-from tests.checkpoints import SENTIMENT_HELDOUT, TINY_BERT, TINY_GPT2, TINY_NER, TINY_QA, TINY_RESNET
+from tests.checkpoints import (
+    SENTIMENT_HELDOUT,
+    TINY_BERT,
+    TINY_CAPTIONER,
+    TINY_DETR,
+    TINY_GPT2,
+    TINY_MARIAN,
+    TINY_MIXTRAL,
+    TINY_MLM,
+    TINY_NER,
+    TINY_QA,
+    TINY_RESNET,
+    TINY_VIT,
+)
 from tests.checkpoints.train.shapes import portrait
 
 Labs = Callable[[Path], Lab]
-# Task -> its checkpoint, its metric, and the precisions that it is exported in (fp16 language models: test_accuracy).
+ALL = ("int8", "int4", "fp16")  # in this order float32 is traced once
+# Task -> its checkpoint, its metric, and the precisions that it is exported in beside fp32. The ResNet has no matrix
+# large enough for int4, and convolutions for int8, which want calibration data: below.
 TASKS: dict[str, tuple[Path, Metric, tuple[str, ...]]] = {
-    "language model": (TINY_GPT2, lab.perplexity(TINY_GPT2), ("int8", "int4")),
-    "sentiment": (TINY_BERT, Metric(lab.sentiment), ("fp16", "int8", "int4")),
-    "named entities": (TINY_NER, Metric(lab.names), ("int8", "int4")),
-    "question answering": (TINY_QA, Metric(lab.spans), ("int8", "int4")),
+    "language model": (TINY_GPT2, metrics.perplexity(TINY_GPT2), ALL),
+    "mixture of experts": (TINY_MIXTRAL, metrics.perplexity(TINY_MIXTRAL), ALL),
+    "sentiment": (TINY_BERT, Metric(metrics.sentiment), ALL),
+    "named entities": (TINY_NER, Metric(metrics.names), ALL),
+    "question answering": (TINY_QA, Metric(metrics.spans), ALL),
+    "masked words": (TINY_MLM, Metric(metrics.masked_words), ALL),
+    "translation": (TINY_MARIAN, Metric(metrics.translations), ALL),
+    "captions": (TINY_CAPTIONER, Metric(metrics.captions), ALL),
+    "shapes": (TINY_RESNET, Metric(metrics.shapes), ("fp16",)),
+    "shapes, ViT": (TINY_VIT, Metric(metrics.shapes), ALL),
+    "object detection": (TINY_DETR, Metric(metrics.detection_f1), ALL),
 }
 
 
@@ -61,7 +84,7 @@ def test_int8_convolutions(labs: Labs, drawings: Path) -> None:
     """Calibrated: all convolutions are integer ones, and hardly an answer changes."""
     shapes = labs(TINY_RESNET)
     bundles = {"fp32": shapes("fp32"), "int8": shapes("int8", calibration_data=drawings)}
-    assert_within_budgets(lab.compare("shapes", Metric(lab.shapes), bundles, BUDGETS["shapes, loss to fp32"]))
+    assert_within_budgets(lab.compare("shapes", Metric(metrics.shapes), bundles, BUDGETS["shapes, loss to fp32"]))
 
 
 def test_int8_products_with_fixed_scales(labs: Labs, tmp_path: Path) -> None:
@@ -72,7 +95,9 @@ def test_int8_products_with_fixed_scales(labs: Labs, tmp_path: Path) -> None:
     data.write_text("\n".join(texts))
     model = labs(TINY_BERT)
     bundles = {"fp32": model("fp32"), "int8": model("int8", calibration_data=data)}
-    assert_within_budgets(lab.compare("sentiment", Metric(lab.sentiment), bundles, BUDGETS["sentiment, loss to fp32"]))
+    assert_within_budgets(
+        lab.compare("sentiment", Metric(metrics.sentiment), bundles, BUDGETS["sentiment, loss to fp32"])
+    )
     assert moved(bundles["int8"], texts) == 0 < moved(model("int8"), texts)
 
 
