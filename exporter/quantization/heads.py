@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from exporter.memory import drop_pages
 from exporter.quantization.blocks import SHORT, fitting_size, long_size
 from exporter.quantization.request import Settings
 from exporter.quantization.rtn import quantize_rtn
@@ -17,7 +18,7 @@ DIVERGENCE = 0.01
 # Narrower ones are no vocabulary: a small part of the weights, and often no probabilities.
 WIDE = 1000
 ROWS = 128
-CHUNK = 2**13  # columns worked on at a time
+CHUNK = 2**12  # columns worked on at a time
 EIGHT = Storage(8, 0, "the last product before an output")
 
 
@@ -61,6 +62,7 @@ def divergence(site: Site, inputs: np.ndarray, size: int, symmetric: bool) -> fl
     exact = np.zeros((len(rows), len(weight)), np.float32) if site.bias is None else _biases(site, len(rows))
     rough = exact.copy()
     for start in range(0, len(weight), CHUNK):
+        drop_pages()  # a vocabulary's weights are as many as those of many layers
         part = slice(start, start + CHUNK)
         picked = np.ascontiguousarray(weight[part])
         exact[:, part] += rows @ picked.T

@@ -13,9 +13,9 @@ from tests.checkpoints.builders import tiny
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="peaks are read from /proc")
 
 # Wide enough that a second copy of the weights would show, small enough to export in seconds.
-SHAPE = {"n_embd": 1024, "n_head": 16, "n_layer": 2, "n_inner": 8192}
-# Of both processes, above torch's modules and the weights (422 and 169 MiB): measured 96 in fp32 and 135 in int4, where
-# one more copy would be 169 more.
+SHAPE = {"n_embd": 1024, "n_head": 16, "n_layer": 2, "n_inner": 4096, "vocab_size": 16384}
+# Of both processes, above torch's modules and the weights (412 and 161 MiB): measured 118 in fp32, 87 in int8 and int4;
+# one more copy would be 161 more.
 REST = 180.0
 
 EXPORT = """
@@ -31,7 +31,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny("gpt2", tmp_path_factory.mktemp("wide") / "gpt2", **SHAPE)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int4"])
+@pytest.mark.parametrize("precision", ["fp32", "int8", "int4"])
 def test_the_peak_of_an_export_is_bounded(checkpoint: Path, precision: str) -> None:
     weights = (checkpoint / "model.safetensors").stat().st_size / 2**20
     assert weights > 160, weights
@@ -41,4 +41,5 @@ def test_the_peak_of_an_export_is_bounded(checkpoint: Path, precision: str) -> N
     modules, peak, validate = map(float, figures)
     assert loaded == "False"  # torch stayed in the process that has ended
     assert peak < modules + weights + REST, f"{peak:.0f} MiB, {modules:.0f} modules, {weights:.0f} weights"
-    assert validate < modules, f"{validate:.0f} MiB where torch alone takes {modules:.0f}"
+    # The runtime's modules, the weights once, and logits: not the 412 MiB of torch's modules besides.
+    assert validate < 1.2 * modules, f"{validate:.0f} MiB where torch alone takes {modules:.0f}"

@@ -1,4 +1,4 @@
-"""Train the small ViT: ``python -m tests.checkpoints.train.shape_vit`` (about MINUTES minutes, 1 thread).
+"""Train the small ViT: ``python -m tests.checkpoints.train.shape_vit`` (ten minutes, 1 thread).
 
 It tells the same six drawn shapes apart as the ResNet of ``shape_classifier.py``, and starts as the encoder of the
 captioner (``captioning.py``): from random weights a ViT takes much longer to see shapes. Writes ``tiny-vit-shapes/``.
