@@ -3,11 +3,12 @@
 The rest is float16 on CUDA. Blocks are 128 long, as GPTQ's and AWQ's usually are, and 32 where probe inputs show that
 long ones lose too much (`--block-size` sets one size for all): long blocks are read 1.5 times faster. Rounded to
 nearest with a searched scale by default; `--int4-method` has HQQ and GPTQ. Embeddings are 8 bit, and so is the last
-product before an output; where 4 bit move the probabilities of probe inputs by less than 0.01 nats it is 4 bit, and the
-embeddings that are tied to it, stored once, are too. Weights whose products lose most in 4 bit, measured on probe
-inputs, are 8 bit: the manifest's provenance names them. Activations are float; kernels quantise them to 8 bit block by
-block (accuracy level 4). Experts that tracing emitted as `MoE` become `QMoE` the same way; that takes an ONNX Runtime
-newer than 1.27.
+product before an output, but where 4 bit move the probabilities of probe inputs by less than 0.005 nats: it is 4 bit
+there, and the embeddings that are tied to it, stored once, are too (less than 0.0025 nats for those); trained language
+models seldom allow it, `--int4-embeddings 4` does it all the same. Weights whose products lose most in 4 bit, measured
+on probe inputs, are 8 bit: the manifest's provenance names them. Activations are float; kernels quantise them to 8 bit
+block by block (accuracy level 4). Experts that tracing emitted as `MoE` become `QMoE` the same way; that takes an ONNX
+Runtime newer than 1.27.
 """
 
 from exporter.precision.base import Precision, Remedy, when_called

@@ -82,7 +82,7 @@ def _storage(name: str, model: onnx_ir.Model, found: Candidates, request: Reques
     rest = [site for site in found.sites if site not in last]
     probed = [*rest, *wide(last, settings)]
     rows = (request.probe(name, model, probed, PROBED) if request.probe else None) or {}
-    return _tables(found.tables, settings) | decide(rest, rows, settings) | decide_heads(last, rows, settings)
+    return _tables(found.tables, settings) | decide(rest, rows, settings) | decide_heads(last, tied, rows, settings)
 
 
 def _tables(tables: list[Table], settings: Settings) -> dict[str, Storage]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 
@@ -13,8 +13,9 @@ from exporter.quantization.rtn import quantize_rtn
 from exporter.quantization.sites import Site, array_of
 from exporter.quantization.storage import Storage
 
-# Mean KL divergence in nats: the logarithm of the perplexity that is lost, a fifth of what a language model may lose.
-DIVERGENCE = 0.01
+# Mean KL divergence in nats: the logarithm of the perplexity that is lost, a tenth of what a language model may lose.
+# Half of it where embeddings are the same numbers: those of a small trained GPT-2 cost as much again, and more.
+DIVERGENCE, TIED = 0.005, 0.5
 # Narrower ones are no vocabulary: a small part of the weights, and often no probabilities.
 WIDE = 1000
 ROWS = 128
@@ -27,24 +28,27 @@ def wide(sites: Iterable[Site], settings: Settings) -> list[Site]:
     return [site for site in sites if site.columns >= WIDE and settings.embedding_bits is None]
 
 
-def decide_heads(sites: list[Site], rows: Mapping[str, np.ndarray], settings: Settings) -> dict[str, Storage]:
-    """Weight -> how it is kept. sites: the last products, those that are tied to embeddings among them. rows: what
-    reaches them, `[n, depth]`, by the activation's name.
+def decide_heads(
+    sites: list[Site], tied: Collection[Site], rows: Mapping[str, np.ndarray], settings: Settings
+) -> dict[str, Storage]:
+    """Weight -> how it is kept. sites: the last products; tied: those of them whose weights are embeddings too. rows:
+    what reaches them, `[n, depth]`, by the activation's name.
     """
     found = dict.fromkeys((site.name for site in sites), EIGHT)
     for site in wide(sites, settings):
         inputs = rows.get(str(site.activation.name))
         if inputs is not None:
-            found[site.name] = _head(site, inputs[:: -(-len(inputs) // ROWS)], settings)
+            limit = DIVERGENCE * (TIED if site in tied else 1)
+            found[site.name] = _head(site, inputs[:: -(-len(inputs) // ROWS)], settings, limit)
     return found
 
 
-def _head(site: Site, inputs: np.ndarray, settings: Settings) -> Storage:
+def _head(site: Site, inputs: np.ndarray, settings: Settings, limit: float) -> Storage:
     """4 bit in the longest blocks that keep the probabilities, 8 bit where none do."""
     reason = ""
     for size in _sizes(site, settings):
         lost = divergence(site, inputs, size, settings.symmetric)
-        if lost <= DIVERGENCE:
+        if lost <= limit:
             return Storage(4, size, reason)
         reason = f"blocks of {size} in 4 bit move the probabilities of probe inputs by {lost:.3f} nats"
     return Storage(8, 0, f"{EIGHT.reason}: {reason}") if reason else EIGHT

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import onnx_ir
 
+from exporter.memory import drop_pages
 from exporter.quantization.plan import Candidates
 from exporter.quantization.rewrite import Recipe
 from exporter.quantization.sites import sizes
@@ -57,4 +58,5 @@ def digest(weight: onnx_ir.Value) -> bytes:
     found = hashlib.sha256(str(sizes(weight)).encode())
     assert weight.const_value is not None
     found.update(bytes_of(weight.const_value))
+    drop_pages()
     return found.digest()

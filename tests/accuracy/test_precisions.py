@@ -123,7 +123,7 @@ def test_gptq_loses_less_than_rounding(labs: Labs, tmp_path: Path) -> None:
     texts.write_text(CALIBRATION)
     metric, model = TASKS["language model"][1], labs(TINY_GPT2)
     found = {
-        method: metric.of(model("int4", quantization=Settings(128, True, method), calibration_data=data))
+        method: metric.of(model("int4", quantization=Settings(128, True, method, 8), calibration_data=data))
         for method, data in (("rtn", None), ("gptq", texts), ("hqq", None))
     }
     assert found["gptq"] < found["rtn"]
