@@ -19,7 +19,6 @@ from exporter.memory import release
 from exporter.passes.optimise import optimise
 from exporter.quantization.calibration import calibration_feeds
 from exporter.quantization.probe import GraphProbe
-from exporter.quantization.request import Request
 from exporter.quantization.samples import read_samples
 from exporter.save import save_graphs
 from exporter.sealing import provenance
@@ -91,9 +90,7 @@ def quantize(job: Job, checkpoint: Checkpoint, traced: Traced, scratch: Path) ->
     with job.stages("quantise"):
         data = job.options.calibration_data
         feeds = calibration_feeds(checkpoint, traced.graphs, read_samples(data) if data else None)
-        probe, device = GraphProbe(feeds, scratch), job.options.device.partition(":")[0]
-        request = Request(device, job.options.quantization, probe, calibrated=data is not None)
-        report = job.precision.quantize(traced.graphs, request)
+        report = job.precision.quantize(traced.graphs, job.options.request(GraphProbe(feeds, scratch)))
         release()
     return {"quantisation": report.as_json()}
 

@@ -8,7 +8,6 @@ from exporter.making import Made, Work
 from exporter.memory import release
 from exporter.options import ExportOptions
 from exporter.precision import PRECISIONS
-from exporter.quantization.request import Request
 from exporter.results import ExportResult, Outcome
 from exporter.sealing import replace_manifest, seal
 from exporter.stages import Stages
@@ -65,9 +64,7 @@ class Finish:
         """What loses less, where numbers that the graphs gave are what failed."""
         if not any(check.figures for check in checks if not check.passed and check.point != "inputs"):
             return ""
-        options = self.options
-        device = options.device.partition(":")[0]
-        return self.precision.advice(Request(device, options.quantization, None, options.calibration_data is not None))
+        return self.precision.advice(self.options.request())
 
     def validate(self, expected: Expectation, bundle: Path) -> list[Check]:
         """What the graphs say."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exporter.evaluation.settings import EvaluationSettings
-from exporter.quantization.request import Settings
+from exporter.quantization.request import Probe, Request, Settings
 from exporter.triton_options import TritonOptions
 from runtime.errors import ExportError
 
@@ -42,6 +42,10 @@ class ExportOptions:
     calibration_data: Path | None = None
     triton: TritonOptions = field(default_factory=TritonOptions)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+
+    def request(self, probe: Probe | None = None) -> Request:
+        """What these options ask of a quantisation."""
+        return Request(self.device.partition(":")[0], self.quantization, probe, self.calibration_data is not None)
 
 
 def check_options(options: ExportOptions, precisions: Sequence[str]) -> list[Precision]:

@@ -12,6 +12,7 @@ from exporter.quantization.request import Settings
 from exporter.quantization.rtn import quantize_rtn
 from exporter.quantization.sites import Site, array_of
 from exporter.quantization.storage import Storage
+from exporter.validation.checks import blocks, divergences
 
 # Mean KL divergence in nats: the logarithm of the perplexity that is lost, a tenth of what a language model may lose.
 # Half of it where embeddings are the same numbers: those of a small trained GPT-2 cost as much again, and more.
@@ -71,20 +72,10 @@ def divergence(site: Site, inputs: np.ndarray, size: int, symmetric: bool) -> fl
         picked = np.ascontiguousarray(weight[part])
         exact[:, part] += rows @ picked.T
         rough[:, part] += rows @ quantize_rtn(picked, 4, size, symmetric).dequantized().T
-    return _divergence(exact, rough)
+    cuts = blocks(exact, rough)
+    return sum(divergences(a.astype(np.float64), b.astype(np.float64)) for a, b in cuts) / len(rows)
 
 
 def _biases(site: Site, rows: int) -> np.ndarray:
     assert site.bias is not None
     return np.tile(array_of(site.bias), (rows, 1))
-
-
-def _divergence(exact: np.ndarray, rough: np.ndarray) -> float:
-    """Row by row: all at once would hold the logits four times."""
-    rows = zip(map(_log_softmax, exact), map(_log_softmax, rough), strict=True)
-    return float(np.mean([np.exp(before) @ (before - after) for before, after in rows]))
-
-
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = np.asarray(logits - logits.max())
-    return np.asarray(shifted - np.log(np.exp(shifted).sum()))

@@ -20,7 +20,7 @@ from transformers import (
 from tests.checkpoints import TINY_DETR, TINY_RESNET
 from tests.checkpoints.train.card import write_card
 from tests.checkpoints.train.optimise import adamw, train
-from tests.checkpoints.train.shape_classifier import BACKBONE
+from tests.checkpoints.train.shape_classifier import BACKBONE, names
 from tests.checkpoints.train.shapes import LABELS, Shape, scene
 
 SIZE = 64
@@ -84,11 +84,10 @@ def scenes(processor: ConditionalDetrImageProcessorPil, drawings: list[tuple[Ima
 
 
 def _config() -> ConditionalDetrConfig:
-    names = {"id2label": dict(enumerate(LABELS)), "label2id": {name: index for index, name in enumerate(LABELS)}}
     backbone = {"model_type": "resnet", **BACKBONE, "out_features": ["stage2"]}  # 8 by 8 of 64 pixels
     layers = {"encoder_layers": 1, "decoder_layers": 2, "encoder_attention_heads": 4, "decoder_attention_heads": 1}
     widths = {"d_model": 64, "encoder_ffn_dim": 128, "decoder_ffn_dim": 128, "num_queries": CELLS, "dropout": 0.0}
-    return ConditionalDetrConfig(use_timm_backbone=False, backbone_config=backbone, **layers, **widths, **names)
+    return ConditionalDetrConfig(use_timm_backbone=False, backbone_config=backbone, **layers, **widths, **names())
 
 
 def _with_backbone(model: ConditionalDetrForObjectDetection) -> ConditionalDetrForObjectDetection:

@@ -26,11 +26,8 @@ IDS = np.array([[0, WORDS - 1]])
 UNTIED = "(float[r, 256] x) => (float[r, 1200] y) { y = Gemm <transB = 1> (x, w) }"
 TIED = """(int64[b, s] ids, float[r, 256] x) => (float[b, s, 256] e, float[r, 1200] y) {
     e = Gather(w, ids)  y = Gemm <transB = 1> (x, w) }"""
-LONG, SHORT, NEITHER = (
-    0.042,
-    0.07,
-    0.2,
-)  # of the weights: how far apart the logits lie, and with its square what 4 bit cost
+# Of the weights: how far apart the logits lie, and with its square what 4 bit cost.
+LONG, SHORT, NEITHER = 0.042, 0.07, 0.2
 
 
 def quantize(text: str, scale: float, folder: Path, **settings: int) -> tuple[onnx_ir.Model, Report]:
@@ -78,7 +75,7 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
     return np.asarray(powers / powers.sum(-1, keepdims=True))
 
 
-def test_a_bias_counts(tmp_path: Path) -> None:
+def test_a_bias_counts() -> None:
     """A word that is certain anyway stays certain."""
     bias = np.zeros(WORDS, np.float32)
     bias[7] = 50
